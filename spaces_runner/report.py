@@ -1,0 +1,50 @@
+"""How a stage says what it does: events and log lines, to whoever listens. Knows neither files nor screens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from spaces_runner.types import Event, Finding, Found, Progress, Step, StepFinished, StepStarted
+
+PROGRESS_EVERY_S = 0.2
+
+
+def _ignore_event(event: Event) -> None:
+    """Where nobody listens."""
+
+
+def _ignore_line(line: str) -> None:
+    """Where nobody listens."""
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Hands events to `emit` and log lines (no line end) to `log`. Progress is thinned to a few a second."""
+
+    emit: Callable[[Event], None] = _ignore_event
+    log: Callable[[str], None] = _ignore_line
+    _next_progress: dict[Step, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[list[str]]:
+        """Times a step. What the body appends to the yielded list becomes the note of its end."""
+        begun = time.time()
+        self.emit(StepStarted(at=begun, step=step))
+        note: list[str] = []
+        yield note
+        now = time.time()
+        self.emit(StepFinished(at=now, step=step, seconds=round(now - begun, 3), note=", ".join(note)))
+
+    def progress(self, step: Step, done: int, total: int | None, unit: str) -> None:
+        """`done` of `total` (None: unknown) in `unit`: "bytes", "objects" or "packages". The last one always passes."""
+        now = time.time()
+        if done != total and now < self._next_progress.get(step, 0.0):
+            return
+        self._next_progress[step] = now + PROGRESS_EVERY_S
+        self.emit(Progress(at=now, step=step, done=done, total=total, unit=unit))
+
+    def found(self, finding: Finding) -> None:
+        self.emit(Found(at=time.time(), finding=finding))

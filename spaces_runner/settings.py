@@ -1,0 +1,195 @@
+"""Configuration, read once from an environment mapping and then handed around. Knows names and defaults, no policy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SHARE_SERVER = "https://api.gradio.app/v3/tunnel-request"
+# Gradio's own tunnel client, version 0.3, and the checksums that gradio.tunneling names for it.
+TUNNEL_CLIENT = "https://cdn-media.huggingface.co/frpc-gradio-0.3/frpc_{system}_{machine}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the runner can be told through its environment. `describe()` is what the reference prints."""
+
+    home: str
+    hf_endpoint: str = "https://huggingface.co"
+    hf_token: str | None = field(default=None, repr=False)
+    git_hosts: tuple[str, ...] = ()
+    share_server: str = SHARE_SERVER
+    tunnel_client: str = TUNNEL_CLIENT
+    tunnel_client_sha256: str | None = None
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    ca_file: str | None = None
+    python_dirs: tuple[str, ...] = ()
+    path: str = "/usr/local/bin:/usr/bin:/bin"
+    uid_base: int = 61000
+    log_bytes: int = 16 * 1024**2
+    log_files: int = 8
+    stop_grace_s: float = 10.0
+    port_base: int = 41000
+    disk_floor_bytes: int = 2 * 1024**3
+
+    # The rooms of the state directory. What a Space's user must reach lies under parents that all may enter (0755).
+
+    @property
+    def home_dir(self) -> Path:
+        return Path(self.home)
+
+    @property
+    def database(self) -> Path:
+        return self.home_dir / "state.db"
+
+    @property
+    def secrets_dir(self) -> Path:
+        return self.home_dir / "secrets"
+
+    @property
+    def mirrors_dir(self) -> Path:
+        return self.home_dir / "mirrors"
+
+    @property
+    def environments_dir(self) -> Path:
+        return self.home_dir / "environments"
+
+    @property
+    def uv_cache_dir(self) -> Path:
+        return self.home_dir / "uv" / "cache"
+
+    @property
+    def pythons_dir(self) -> Path:
+        return self.home_dir / "uv" / "python"
+
+    @property
+    def models_dir(self) -> Path:
+        """A Hugging Face hub cache of what the runner fetched; Spaces read it."""
+        return self.home_dir / "models"
+
+    @property
+    def bin_dir(self) -> Path:
+        return self.home_dir / "bin"
+
+    @property
+    def spaces_dir(self) -> Path:
+        return self.home_dir / "spaces"
+
+    def space(self, space_id: str) -> SpaceDirs:
+        return SpaceDirs(root=self.spaces_dir / space_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceDirs:
+    """The rooms of one Space. `app`, `data`, `home`, `venv` and `tmp` are its own to write, the rest is the runner's."""
+
+    root: Path
+
+    @property
+    def app(self) -> Path:
+        """The patched copy of the source, laid out anew for each launch; the app's working directory."""
+        return self.root / "app"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def venv(self) -> Path:
+        """The overlay: what the Space installs while it runs, in front of its immutable environment."""
+        return self.root / "venv"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def run(self) -> Path:
+        """The runner's own: the bootstrap's socket."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """The runner's own, 0700: `build.log`, `run.log` and their rotated files."""
+        return self.root / "logs"
+
+    @property
+    def build_log(self) -> Path:
+        return self.logs / "build.log"
+
+    @property
+    def run_log(self) -> Path:
+        return self.logs / "run.log"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings that `environ` (default: this process's) asks for. Raises ValueError on a number that is none."""
+    env = os.environ if environ is None else environ
+    defaults: dict[str, object] = {}
+    for name in ("UID_BASE", "LOG_BYTES", "LOG_FILES", "PORT_BASE", "DISK_FLOOR_BYTES"):
+        if value := env.get(f"SPACES_RUNNER_{name}"):
+            defaults[name.lower()] = _number(f"SPACES_RUNNER_{name}", value)
+    return Settings(
+        home=str(Path(env.get("SPACES_RUNNER_HOME") or _default_home()).absolute()),
+        hf_endpoint=(env.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/"),
+        hf_token=_token(env),
+        git_hosts=_words(env.get("SPACES_RUNNER_GIT_HOSTS")),
+        share_server=env.get("SPACES_RUNNER_SHARE_SERVER") or SHARE_SERVER,
+        tunnel_client=env.get("SPACES_RUNNER_TUNNEL_CLIENT") or TUNNEL_CLIENT,
+        tunnel_client_sha256=env.get("SPACES_RUNNER_TUNNEL_CLIENT_SHA256") or None,
+        index_url=env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or env.get("PIP_INDEX_URL") or None,
+        extra_index_urls=_words(env.get("UV_INDEX") or env.get("UV_EXTRA_INDEX_URL") or env.get("PIP_EXTRA_INDEX_URL")),
+        find_links=_words(env.get("UV_FIND_LINKS") or env.get("PIP_FIND_LINKS")),
+        ca_file=env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or None,
+        python_dirs=_python_dirs(env),
+        path=env.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        **defaults,  # type: ignore[arg-type]  # numbers, by the loop above
+    )
+
+
+def _number(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    return tuple((value or "").replace(",", " ").split())
+
+
+def _default_home() -> str:
+    """For root a directory that other users may enter: a Space runs as one of them, and a root home is closed."""
+    if os.geteuid() == 0:
+        return "/var/lib/spaces-runner"
+    from platformdirs import user_data_dir  # the shim is handed its settings and never needs it
+
+    return user_data_dir("spaces-runner")
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    """The user's Hub token, as huggingface_hub finds it: HF_TOKEN, else the file that `hf auth login` wrote."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := env.get(name, "").strip():
+            return token
+    cache = env.get("HF_HOME") or str(Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface")
+    path = Path(env.get("HF_TOKEN_PATH") or Path(cache) / "token").expanduser()
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _python_dirs(env: Mapping[str, str]) -> tuple[str, ...]:
+    """`bin` folders of pyenv's interpreters: its shims answer only where a version is switched on."""
+    roots = [env.get("PYENV_ROOT"), str(Path(env.get("HOME") or "/root") / ".pyenv")]
+    found = [str(path) for root in roots if root for path in sorted(Path(root).glob("versions/*/bin"))]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,327 @@
+"""The nouns that cross modules: frozen values and enums. Knows no other module of the project, does nothing.
+
+The order in which they come about is the order of the pipeline:
+text -> SpaceRef -> Checkout -> SpaceSpec -> Environment -> Patch -> LaunchPlan -> SpaceStatus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The Hub's own names for what a Space is doing (huggingface_hub's `SpaceStage`)."""
+
+    BUILDING = "BUILDING"
+    APP_STARTING = "APP_STARTING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    PAUSED = "PAUSED"
+    NO_APP_FILE = "NO_APP_FILE"
+    CONFIG_ERROR = "CONFIG_ERROR"
+    BUILD_ERROR = "BUILD_ERROR"
+    RUNTIME_ERROR = "RUNTIME_ERROR"
+
+    @property
+    def active(self) -> bool:
+        """Whether a shim is at work on the Space."""
+        return self in (Stage.BUILDING, Stage.APP_STARTING, Stage.RUNNING)
+
+    @property
+    def failed(self) -> bool:
+        return self in (Stage.NO_APP_FILE, Stage.CONFIG_ERROR, Stage.BUILD_ERROR, Stage.RUNTIME_ERROR)
+
+
+class Step(StrEnum):
+    """What is being done inside BUILDING and APP_STARTING."""
+
+    CLONE = "clone"
+    LFS = "lfs"
+    DETECT = "detect"
+    ENVIRONMENT = "environment"
+    PATCH = "patch"
+    LAUNCH = "launch"
+    SHARE = "share"
+
+
+class RefKind(StrEnum):
+    HUB = "hub"
+    SUBDOMAIN = "subdomain"  # https://owner-name.hf.space: which repository that is, only the Hub can tell
+    GIT = "git"
+    DIRECTORY = "directory"
+
+
+class Sdk(StrEnum):
+    GRADIO = "gradio"
+    STREAMLIT = "streamlit"
+    STATIC = "static"
+    DOCKER = "docker"
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class ResolvedHow(StrEnum):
+    """The rung of the ladder on which the requirements resolved."""
+
+    JOINT = "joint"  # as the Hub builds today: requirements and Gradio in one resolution
+    AS_OF_DATE = "as-of-date"  # the packages that existed when the Space was last changed
+    LEGACY = "legacy"  # the Hub's order until 2024: requirements, then Gradio over them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something the owner should know: what it is, and what can be done."""
+
+    code: str  # stable, kebab-case
+    severity: Severity
+    message: str
+    remedy: str = ""
+    lines: tuple[str, ...] = ()  # of a log or a file, already harmless text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceRef:
+    """Where a Space's files are. Built only by `ref.parse`, from validated parts.
+
+    `source` is `owner/name` (HUB), `owner-name` (SUBDOMAIN), an https URL (GIT) or an absolute path (DIRECTORY).
+    """
+
+    kind: RefKind
+    source: str
+    revision: str | None = None  # branch, tag, commit or `refs/pr/N`; None is the default branch
+
+    @property
+    def name(self) -> str:
+        """The last part of the source, without `.git`."""
+        return self.source.rstrip("/").rpartition("/")[2].removesuffix(".git")
+
+    @property
+    def owner(self) -> str:
+        """The Hub account, or "" for anything that is not on the Hub."""
+        return self.source.partition("/")[0] if self.kind is RefKind.HUB else ""
+
+    def __str__(self) -> str:
+        return f"{self.source}@{self.revision}" if self.revision else self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """A Space's files at one commit, in a directory without `.git`."""
+
+    ref: SpaceRef
+    commit: str  # 40 hex digits; for a DIRECTORY a hash of its contents
+    path: str
+    committed_at: str | None = None  # ISO 8601 with offset; None where there is no history
+    size_bytes: int = 0
+    lfs_bytes: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceSpec:
+    """What a checkout says about itself. Paths are relative to the checkout's root, with `/`."""
+
+    sdk: Sdk
+    sdk_version: str | None = None
+    python_version: str | None = None
+    app_file: str = "app.py"
+    app_port: int | None = None
+    base_path: str = ""
+    title: str = ""
+    emoji: str = ""
+    requirements: str | None = None  # path of requirements.txt
+    pre_requirements: str | None = None
+    packages: tuple[str, ...] = ()  # Debian packages of packages.txt
+    imports: tuple[str, ...] = ()  # top-level modules the code imports that are neither its own nor the stdlib's
+    secrets: tuple[str, ...] = ()  # environment variables the code cannot do without
+    models: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()  # `preload_from_hub` entries
+    suggested_hardware: str | None = None
+    startup_timeout_s: float = 1800.0
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Exact packages for one Python: what an environment is made of."""
+
+    python: str  # absolute path of the interpreter
+    python_version: str  # "3.11.7"
+    how: ResolvedHow
+    packages: tuple[str, ...]  # "name==version" or "name @ url", sorted
+    lock: str  # requirements text that installs exactly this
+    exclude_newer: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """An immutable environment that Spaces only read."""
+
+    fingerprint: str
+    prefix: str  # directory of the virtual environment
+    python: str  # prefix/bin/python
+    resolution: Resolution
+    reused: bool  # it stood there already
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchedFile:
+    path: str  # relative to the checkout
+    source: str
+    diff: str  # unified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What changes in a copy of the source so that every launch shares."""
+
+    files: tuple[PatchedFile, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def diff(self) -> str:
+        return "".join(file.diff for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the owner asked for. Secret values are not here: `secrets.py` keeps them."""
+
+    share: bool = True
+    gpu: str = "auto"  # "auto", "none", or an index or UUID of NVML
+    python: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    secret_names: tuple[str, ...] = ()
+    app_args: tuple[str, ...] = ()
+    refresh: bool = False  # resolve the requirements anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who a Space runs as. None of it where the runner itself is not root."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """Everything a shim needs to start an app, but the secrets, which it reads itself at that moment."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    sdk: Sdk
+    user: User | None = None
+    share: bool = True
+    ready_timeout_s: float = 1800.0
+    base_path: str = ""
+    revision: str = ""
+    findings: tuple[Finding, ...] = ()
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    index: int
+    uuid: str
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """A `RunnerError` as a value, as it is stored and shown."""
+
+    code: str
+    stage: Stage
+    step: Step | None
+    message: str
+    hint: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceStatus:
+    """What a face shows of one Space; the object that `--json` prints. Times are ISO 8601 in UTC."""
+
+    id: str
+    space: str
+    revision: str | None
+    stage: Stage
+    step: Step | None = None
+    local_url: str | None = None
+    share_url: str | None = None
+    gpu: str | None = None
+    started_at: str | None = None
+    ready_at: str | None = None
+    ended_at: str | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+    restarts: int = 0
+    error: ErrorInfo | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+# Events: what a run says while it goes. `at` is seconds since the epoch.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    at: float
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    at: float
+    step: Step
+    done: int
+    total: int | None
+    unit: str  # "bytes", "objects", "packages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished:
+    at: float
+    step: Step
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageChanged:
+    at: float
+    stage: Stage
+    local_url: str | None = None
+    share_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    at: float
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    at: float
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    at: float
+    code: int | None
+    signal: int | None
+
+
+Event = StepStarted | Progress | StepFinished | StageChanged | Found | Failed | Exited
