@@ -6,8 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
-from spaces_runner.types import Event, Finding, Found, Progress, Step, StepFinished, StepStarted
+from spaces_runner.codec import decode, encode
+from spaces_runner.types import (
+    Event,
+    Exited,
+    Failed,
+    Finding,
+    Found,
+    Progress,
+    StageChanged,
+    Step,
+    StepFinished,
+    StepStarted,
+)
 
 PROGRESS_EVERY_S = 0.2
 
@@ -48,3 +61,18 @@ class Reporter:
 
     def found(self, finding: Finding) -> None:
         self.emit(Found(at=time.time(), finding=finding))
+
+
+_EVENTS: dict[str, type] = {
+    cls.__name__: cls for cls in (StepStarted, Progress, StepFinished, StageChanged, Found, Failed, Exited)
+}
+
+
+def encode_event(event: Event) -> dict[str, Any]:
+    """The event as a JSON value; `kind` names its class."""
+    return {"kind": type(event).__name__, **encode(event)}
+
+
+def decode_event(data: dict[str, Any]) -> Event:
+    """The event that `encode_event` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    return cast(Event, decode(_EVENTS[data["kind"]], data))

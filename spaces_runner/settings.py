@@ -85,7 +85,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceDirs:
-    """The rooms of one Space. `app`, `data`, `home`, `venv` and `tmp` are its own to write, the rest is the runner's."""
+    """The rooms of one Space. `app`, `data`, `home`, `venv` and `tmp` are its own to write; the rest is ours."""
 
     root: Path
 

@@ -238,6 +238,20 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The whole plan of a Space that nothing of was started."""
+
+    checkout: Checkout
+    spec: SpaceSpec
+    resolution: Resolution
+    environment_ready: bool  # the environment stands already
+    patch: Patch
+    gpus: tuple[Gpu, ...] = ()
+    gpu_fit: str = ""  # one sentence
+    findings: tuple[Finding, ...] = ()  # of every stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
     """A `RunnerError` as a value, as it is stored and shown."""
 

@@ -1,0 +1,1 @@
+"""A stand-in share server and tunnel client on loopback."""
