@@ -30,7 +30,9 @@
     │   └── ShimLost
     ├── ShareFailed              RUNTIME_ERROR  share; never ends a run: it becomes a finding
     ├── UnknownSpace             CONFIG_ERROR   no such id
-    └── SpaceBusy                CONFIG_ERROR   it runs, so this cannot be done to it
+    ├── SpaceBusy                CONFIG_ERROR   it runs, so this cannot be done to it
+    └── StateError               CONFIG_ERROR   the state database cannot be read or written
+        └── StateTooNew                         a newer version of this software wrote it
 
 Every error names a stage, says what happened in one sentence, what to do next in `hint`, and carries the log lines
 that say why in `lines`. A foreign exception is mapped once, where the foreign code is called, with `raise … from`.
@@ -211,3 +213,12 @@ class UnknownSpace(RunnerError):
 class SpaceBusy(RunnerError):
     code = "space_busy"
     stage = Stage.CONFIG_ERROR
+
+
+class StateError(RunnerError):
+    code = "state_unreadable"
+    stage = Stage.CONFIG_ERROR
+
+
+class StateTooNew(StateError):
+    code = "state_too_new"

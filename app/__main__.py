@@ -1,0 +1,120 @@
+"""`python -m app`: reads the environment and the command line once, and serves the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spaces_runner.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from app.server import ServerOptions
+
+MIN_TOKEN = 8
+
+
+def main(arguments: list[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    try:
+        settings = read_settings(os.environ)
+    except ValueError as error:
+        return _refuse(str(error))
+    settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _quiet_gradio(settings)
+
+    from app.server import ServerOptions, bind, stored_token  # Gradio reads its environment when it is imported
+
+    token = chosen.token or os.environ.get("SPACES_RUNNER_PAGE_TOKEN") or stored_token(settings)
+    if not re.fullmatch(rf"[A-Za-z0-9._~-]{{{MIN_TOKEN},}}", token):
+        return _refuse(f"A token has at least {MIN_TOKEN} characters, of letters, digits and . _ ~ - only.")
+    try:
+        listener = bind(chosen.host, chosen.port)
+    except OSError as error:
+        return _refuse(f"Cannot listen on {chosen.host} port {chosen.port}: {error}")
+    options = ServerOptions(
+        host=chosen.host,
+        port=chosen.port,
+        share=chosen.share,
+        token=token,
+        allow_hosts=tuple(chosen.allow_host),
+        examples=Path(__file__).parents[1] / "examples",
+    )
+    return _serve(settings, options, listener)
+
+
+def _serve(settings: Settings, options: ServerOptions, listener: socket.socket) -> int:
+    from app.server import build_app, guard, known_hosts, serve
+    from app.share import PageLink
+
+    port = listener.getsockname()[1]
+    if port != options.port and options.port:
+        _say(f"Port {options.port} is taken; this server uses {port}.")
+    try:
+        hosts = known_hosts(options)
+    except ValueError as error:
+        return _refuse(f"--allow-host: {error}")
+    link = PageLink(settings=settings, port=port, token=options.token, hosts=hosts, say=_say)
+
+    def started() -> None:
+        _say(f"Spaces Runner: {_local(options.host, port)}/?token={options.token}")
+        _say("Open this link: it signs the browser in. Keep it to yourself: whoever has it can run code here.")
+        if options.share:
+            link.start()
+
+    try:
+        serve(guard(build_app(settings, options), settings, options, hosts, port), listener, started)
+    finally:
+        link.stop()
+    return 0
+
+
+def _quiet_gradio(settings: Settings) -> None:
+    """Gradio reports to nobody, and what it caches lies where only we may look."""
+    folder = settings.home_dir / "page"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
+
+
+def _local(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="The web page of Spaces Runner.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=7860, help="the port, or the next free one (default: 7860)")
+    parser.add_argument("--share", action="store_true", help="give the page a public link, too")
+    parser.add_argument(
+        "--token",
+        help="the page's token (default: a random one that is kept). Other users of this machine can read a command "
+        "line; the variable SPACES_RUNNER_PAGE_TOKEN says the same in private",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this host name, too, for example gpu.lan or https://gpu.example.org (may be repeated)",
+    )
+    return parser
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""The page's actions for programs: named endpoints of its Gradio API, driven by `gradio_client`. No components.
+
+client = Client(url, headers={"Authorization": "Bearer <token>"})
+space = client.predict("owner/name", api_name="/launch")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.events import api as register
+
+from app import forms
+from app.desk import Desk
+from spaces_runner.codec import encode
+from spaces_runner.errors import RunnerError
+from spaces_runner.types import RunOptions
+
+T = TypeVar("T")
+
+
+def build(desk: Desk) -> None:
+    """Register the endpoints in the Blocks that is being built. Spaces and inspections go out as JSON objects."""
+
+    def inspect(space: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The plan of a Space; starts nothing. `options` as for launch."""
+        return _answer(lambda: desk.inspect(space, _options(options, {}), lambda event: None))
+
+    def launch(
+        space: str, options: dict[str, Any] | None = None, secrets: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh."""
+        kept = _called(lambda: {forms.variable_name(name): value for name, value in (secrets or {}).items()})
+        return _answer(lambda: desk.launch(space, _options(options, kept), kept))
+
+    def spaces() -> list[dict[str, Any]]:
+        """The status of every Space of this machine."""
+        return [encode(status) for status in desk.spaces()]
+
+    def stop(space_id: str) -> dict[str, Any]:
+        """Stop a Space and all its processes."""
+        return _answer(lambda: desk.stop(space_id))
+
+    def restart(space_id: str) -> dict[str, Any]:
+        """Stop a Space and start it anew."""
+        return _answer(lambda: desk.restart(space_id))
+
+    def remove(space_id: str) -> dict[str, Any]:
+        """Remove a Space and its files."""
+        return _answer(lambda: desk.remove(space_id))
+
+    def logs(space_id: str, which: str = "run", lines: int = 300) -> list[str]:
+        """The last lines of a Space's "build" or "run" log, as harmless text."""
+        return _called(lambda: desk.log(space_id, which, lines))
+
+    for function in (inspect, launch, spaces, stop, restart, remove, logs):
+        register(function, api_name=function.__name__)
+
+
+def _options(given: dict[str, Any] | None, secrets: dict[str, str]) -> RunOptions:
+    known = {field.name for field in fields(forms.Filled)}
+    unknown = sorted(set(given or {}) - known)
+    if unknown:
+        raise forms.FormError(f"Unknown options: {', '.join(unknown)}.", hint=f"Known are: {', '.join(sorted(known))}.")
+    return forms.options(forms.Filled(**(given or {})), tuple(secrets))
+
+
+def _answer(call: Callable[[], object]) -> dict[str, Any]:
+    """What `call` returns as a JSON object, {} for nothing."""
+    return encode(_called(call)) or {}
+
+
+def _called(call: Callable[[], T]) -> T:
+    """What `call` returns; the runner's errors as Gradio's, in one sentence and without a trace."""
+    try:
+        return call()
+    except RunnerError as error:
+        raise gr.Error(f"{error.message} {error.hint}".strip(), print_exception=False) from error

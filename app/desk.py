@@ -1,0 +1,57 @@
+"""What the page and its API can ask of the runner, with the settings bound. Knows no components and no HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.views.timeline import Timeline
+from spaces_runner import control, ref, runner
+from spaces_runner.report import Reporter
+from spaces_runner.settings import Settings
+from spaces_runner.types import Event, Inspection, RunOptions, SpaceStatus
+
+LOG_LINES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Holds nothing that changes: what is known is the store's, so every page and every face sees the same."""
+
+    settings: Settings
+
+    def spaces(self) -> tuple[SpaceStatus, ...]:
+        """Every Space of this machine: those at work first, then the newest."""
+        known = sorted(control.statuses(self.settings), key=lambda status: status.started_at or "", reverse=True)
+        return tuple(sorted(known, key=lambda status: not status.stage.active))
+
+    def inspect(self, text: str, options: RunOptions, say: Callable[[Event], None]) -> Inspection:
+        """The plan of what `text` names; minutes where packages must be resolved. Raises RunnerError."""
+        where = ref.parse(text, self.settings)
+        return runner.inspect(where, options, self.settings, Reporter(emit=say))
+
+    def launch(self, text: str, options: RunOptions, secrets: dict[str, str]) -> SpaceStatus:
+        """Start what `text` names, and its status as it begins. Raises RunnerError."""
+        where = ref.parse(text, self.settings)
+        request = control.Request(ref=where, options=options, secrets=secrets, name=None)
+        return control.status(control.start(request, self.settings), self.settings)
+
+    def stop(self, space_id: str) -> SpaceStatus:
+        return control.stop(space_id, self.settings)
+
+    def restart(self, space_id: str) -> SpaceStatus:
+        return control.restart(space_id, self.settings)
+
+    def remove(self, space_id: str) -> None:
+        control.remove(space_id, self.settings)
+
+    def timeline(self, space_id: str) -> Timeline:
+        """The steps of the Space's newest run, from its events: few, since of progress only the last stays."""
+        return Timeline().after(event for _, event in control.events(space_id, self.settings, 0))
+
+    def log(self, space_id: str, which: str, lines: int = LOG_LINES) -> list[str]:
+        """The last lines of the "build" or the "run" log."""
+        return list(control.log_tail(space_id, self.settings, which, lines))
+
+    def diff(self, space_id: str) -> str:
+        return control.patch_diff(space_id, self.settings)

@@ -1,0 +1,1 @@
+"""Values of the runner as HTML. Pure functions; everything a Space wrote passes `text.escape`."""

@@ -1,0 +1,59 @@
+"""The plan of a Space as a card. Pure."""
+
+from __future__ import annotations
+
+from app.views.text import escape, findings
+from spaces_runner.format import size
+from spaces_runner.types import Inspection, ResolvedHow, Sdk
+
+_HOW = {
+    ResolvedHow.JOINT: "with today's packages",
+    ResolvedHow.AS_OF_DATE: "with the packages of the time it was written",
+    ResolvedHow.LEGACY: "in the order the Hub used until 2024",
+}
+
+
+def render(inspection: Inspection) -> str:
+    spec, checkout = inspection.spec, inspection.checkout
+    title = escape(spec.title or checkout.ref.name)
+    emoji = f'<span class="sr-emoji" aria-hidden="true">{escape(spec.emoji)}</span>' if spec.emoji else ""
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(inspection) if value)
+    return (
+        f'<article class="sr-card"><h3>{emoji}{title}</h3>'
+        f'<p class="sr-quiet">{escape(checkout.ref)} at {escape(checkout.commit[:12])}. Nothing was started.</p>'
+        f'<dl class="sr-facts">{facts}</dl>{findings(inspection.findings)}</article>'
+    )
+
+
+def _facts(inspection: Inspection) -> list[tuple[str, str]]:
+    spec, resolution = inspection.spec, inspection.resolution
+    missing = ", ".join(f"<code>{escape(name)}</code>" for name in spec.secrets)
+    return [
+        ("SDK", escape(f"{_title(spec.sdk)} {spec.sdk_version or ''}".strip())),
+        ("Python", escape(resolution.python_version)),
+        ("App file", f"<code>{escape(spec.app_file)}</code>"),
+        ("Size", _size(inspection)),
+        ("Environment", _environment(inspection)),
+        ("Secrets it reads", missing),
+        ("Debian packages", escape(", ".join(spec.packages))),
+        ("Models", escape(", ".join(spec.models[:6]))),
+        ("Hardware it asks for", escape(spec.suggested_hardware or "")),
+        ("GPU", escape(inspection.gpu_fit)),
+    ]
+
+
+def _title(sdk: Sdk) -> str:
+    return sdk.value.capitalize()
+
+
+def _size(inspection: Inspection) -> str:
+    checkout = inspection.checkout
+    large = f", {size(checkout.lfs_bytes)} of it in large files" if checkout.lfs_bytes else ""
+    return f"{size(checkout.size_bytes)}{large}"
+
+
+def _environment(inspection: Inspection) -> str:
+    resolution = inspection.resolution
+    ready = "stands already" if inspection.environment_ready else "will be built"
+    dated = f" ({escape(resolution.exclude_newer[:10])})" if resolution.exclude_newer else ""
+    return f"{len(resolution.packages)} packages, {_HOW[resolution.how]}{dated}; {ready}"

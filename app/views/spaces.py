@@ -1,0 +1,82 @@
+"""The Spaces of this machine as cards, and one of them in detail. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.views import problem
+from app.views.text import STEP_TITLES, badge, epoch, escape, findings, link, since
+from spaces_runner.format import duration
+from spaces_runner.types import SpaceStatus, Stage
+
+
+def render(statuses: Iterable[SpaceStatus], selected: str | None, now: float) -> str:
+    """A card for each Space. Its buttons carry `data-action` and `data-space` for the page's handler."""
+    cards = "".join(_card(status, status.id == selected, now) for status in statuses)
+    if not cards:
+        return '<p class="sr-quiet">No Space yet. Paste one above and press Launch.</p>'
+    return f'<ul class="sr-spaces" aria-label="Spaces">{cards}</ul>'
+
+
+def _card(status: SpaceStatus, selected: bool, now: float) -> str:
+    chosen = ' aria-current="true"' if selected else ""
+    links = "".join((link(status.local_url, "Local"), link(status.share_url, "Public")))
+    return (
+        f'<li class="sr-card sr-space" data-space="{escape(status.id)}"{chosen}>'
+        f'<div class="sr-head"><button class="sr-name" data-action="show" data-space="{escape(status.id)}"'
+        f' title="Show its steps and logs">{escape(status.space)}</button>{badge(status.stage)}</div>'
+        f'<p class="sr-quiet">{_about(status, now)}</p>'
+        f'<div class="sr-links">{links}</div><div class="sr-actions">{_actions(status)}</div></li>'
+    )
+
+
+def _about(status: SpaceStatus, now: float) -> str:
+    parts = [escape(status.id)]
+    if status.revision:
+        parts.append(escape(status.revision[:12]))
+    if status.gpu:
+        parts.append(f"GPU {escape(status.gpu)}")
+    if status.restarts:
+        parts.append(f"{status.restarts} restarts")
+    parts.append(_times(status, now))
+    return " · ".join(part for part in parts if part)
+
+
+def _times(status: SpaceStatus, now: float) -> str:
+    begun, ready, ended = epoch(status.started_at), epoch(status.ready_at), epoch(status.ended_at)
+    if status.stage is Stage.RUNNING and ready:
+        return f"up {since(ready, now)}"
+    if status.stage.active and begun:
+        step = f"{STEP_TITLES[status.step].lower()}, " if status.step else ""
+        return f"{step}{since(begun, now)}"
+    if ended:
+        return f"ended {since(ended, now)} ago" + (f" after {duration(ended - begun)}" if begun else "")
+    return ""
+
+
+def _actions(status: SpaceStatus) -> str:
+    known = [("show", "Logs")]
+    if status.stage.active:
+        known += [("restart", "Restart"), ("stop", "Stop")]
+    else:
+        known += [("restart", "Start again"), ("remove", "Remove")]
+    return "".join(_button(status, action, label) for action, label in known)
+
+
+def _button(status: SpaceStatus, action: str, label: str) -> str:
+    return (
+        f'<button class="sr-button" data-action="{action}" data-space="{escape(status.id)}" '
+        f'aria-label="{label} {escape(status.space)}">{label}</button>'
+    )
+
+
+def detail(status: SpaceStatus, now: float) -> str:
+    """The head of one Space's panel: its stage, its links, what failed and what was found."""
+    error = problem.render(status.error) if status.error else ""
+    links = "".join((link(status.local_url, "Local link"), link(status.share_url, "Public link")))
+    return (
+        f'<section class="sr-detail" data-space="{escape(status.id)}" data-stage="{status.stage.value}">'
+        f"<h3>{escape(status.space)} {badge(status.stage)}</h3>"
+        f'<p class="sr-quiet">{_about(status, now)}</p><div class="sr-links">{links}</div>{error}'
+        f"{findings(status.findings)}</section>"
+    )

@@ -1,0 +1,81 @@
+"""The words and the harmless text that all views share."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from spaces_runner.format import duration
+from spaces_runner.sanitize import clean
+from spaces_runner.types import Finding, Severity, Stage, Step
+
+STEP_TITLES = {
+    Step.CLONE: "Fetch the files",
+    Step.LFS: "Fetch the large files",
+    Step.DETECT: "Read what kind of Space it is",
+    Step.ENVIRONMENT: "Build its environment",
+    Step.PATCH: "Patch the launch",
+    Step.LAUNCH: "Start the app",
+    Step.SHARE: "Open the public link",
+}
+_SEVERITY = {Severity.INFO: "Note", Severity.WARNING: "Warning", Severity.ERROR: "Problem"}
+
+
+def escape(value: object) -> str:
+    """`value` as text inside HTML, control sequences and all markup made harmless."""
+    return html.escape(clean(str(value)))
+
+
+def epoch(iso: str | None) -> float | None:
+    """Seconds since the epoch of an ISO 8601 time; None for none and for what is no time."""
+    if iso is None:
+        return None
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return None
+
+
+def since(at: float, now: float) -> str:
+    """The time since `at`, which the page's script keeps counting in the same words."""
+    return f'<time data-since="{at:.3f}" data-now="{now:.3f}">{duration(now - at)}</time>'
+
+
+def badge(stage: Stage) -> str:
+    kind = "bad" if stage.failed else "good" if stage is Stage.RUNNING else "busy" if stage.active else "idle"
+    return f'<span class="sr-badge sr-{kind}">{stage.value}</span>'
+
+
+def link(url: str | None, label: str) -> str:
+    """An anchor to a web address; "" for none and for anything that is not http or https."""
+    if url is None or urlsplit(url).scheme not in ("http", "https"):
+        return ""
+    shown = escape(url)
+    return (
+        f'<div class="sr-link"><span>{escape(label)}</span> '
+        f'<a href="{shown}" target="_blank" rel="noopener noreferrer">{shown}</a></div>'
+    )
+
+
+def lines(content: Iterable[str], label: str) -> str:
+    """Log lines that matter, as text."""
+    text = escape("\n".join(content))
+    return f'<pre class="sr-lines" tabindex="0" aria-label="{escape(label)}">{text}</pre>' if text else ""
+
+
+def findings(found: Iterable[Finding]) -> str:
+    """A list of findings, each once, problems first."""
+    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    unique = sorted(dict.fromkeys(found), key=lambda finding: order[finding.severity])
+    items = "".join(_finding(finding) for finding in unique)
+    return f'<ul class="sr-findings">{items}</ul>' if items else ""
+
+
+def _finding(finding: Finding) -> str:
+    remedy = f'<div class="sr-remedy">{escape(finding.remedy)}</div>' if finding.remedy else ""
+    return (
+        f'<li class="sr-{finding.severity.value}"><b>{_SEVERITY[finding.severity]}:</b> {escape(finding.message)}'
+        f"{remedy}{lines(finding.lines, 'Lines of this finding')}</li>"
+    )

@@ -1,0 +1,114 @@
+"""What a run has said so far -> one row for each step, with its time and progress. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from app.views.text import STEP_TITLES, escape, since
+from spaces_runner.format import amount, duration
+from spaces_runner.types import (
+    Event,
+    Exited,
+    Failed,
+    Finding,
+    Found,
+    Progress,
+    Stage,
+    StageChanged,
+    Step,
+    StepFinished,
+    StepStarted,
+)
+
+
+class State(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+_MARKS = {State.RUNNING: "●", State.DONE: "✓", State.FAILED: "✕"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One step of a run. `seconds` is known once it has ended."""
+
+    state: State
+    begun: float
+    seconds: float | None = None
+    note: str = ""
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The steps of the newest run of a Space, folded from its events."""
+
+    rows: dict[Step, Row] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def after(self, events: Iterable[Event]) -> Timeline:
+        """This timeline with `events` added, oldest first."""
+        timeline = self
+        for event in events:
+            timeline = timeline._plus(event)
+        return timeline
+
+    def _plus(self, event: Event) -> Timeline:
+        match event:
+            case StepStarted(step=Step.CLONE):  # a new run begins
+                return Timeline(rows={Step.CLONE: Row(state=State.RUNNING, begun=event.at)})
+            case StepStarted():
+                return self._with(event.step, Row(state=State.RUNNING, begun=event.at))
+            case Progress():
+                row = self.rows.get(event.step) or Row(state=State.RUNNING, begun=event.at)
+                return self._with(event.step, replace(row, progress=event))
+            case StepFinished():
+                begun = event.at - event.seconds
+                done = Row(state=State.DONE, begun=begun, seconds=event.seconds, note=event.note)
+                return self._with(event.step, done)
+            case Found():
+                return replace(self, findings=(*self.findings, event.finding))
+            case Failed():
+                return self._ended(event.at, State.FAILED)
+            case StageChanged(stage=stage) if stage.failed:
+                return self._ended(event.at, State.FAILED)
+            case StageChanged(stage=Stage.STOPPED) | Exited():
+                return self._ended(event.at, State.FAILED if isinstance(event, Exited) and event.code else State.DONE)
+        return self
+
+    def _with(self, step: Step, row: Row) -> Timeline:
+        return replace(self, rows={**self.rows, step: row})
+
+    def _ended(self, at: float, state: State) -> Timeline:
+        rows = {
+            step: replace(row, state=state, seconds=at - row.begun) if row.state is State.RUNNING else row
+            for step, row in self.rows.items()
+        }
+        return replace(self, rows=rows)
+
+
+def render(timeline: Timeline, now: float) -> str:
+    """The steps as a list, in the order in which they happen."""
+    items = "".join(_row(step, timeline.rows[step], now) for step in Step if step in timeline.rows)
+    return f'<ol class="sr-timeline" aria-label="Steps">{items}</ol>' if items else ""
+
+
+def _row(step: Step, row: Row, now: float) -> str:
+    elapsed = since(row.begun, now) if row.seconds is None else f"<time>{duration(row.seconds)}</time>"
+    note = f'<span class="sr-note">{escape(row.note)}</span>' if row.note else ""
+    progress = _progress(row.progress) if row.progress and row.state is State.RUNNING else ""
+    return (
+        f'<li class="sr-step sr-{row.state.value}"><span class="sr-mark" title="{row.state.value}">'
+        f'{_MARKS[row.state]}</span><span class="sr-title">{STEP_TITLES[step]}{note}</span>{elapsed}{progress}</li>'
+    )
+
+
+def _progress(progress: Progress) -> str:
+    shown = f'<span class="sr-amount">{escape(amount(progress))}</span>'
+    if not progress.total:
+        return shown
+    return f'<progress max="{progress.total}" value="{min(progress.done, progress.total)}"></progress>{shown}'

@@ -1,0 +1,133 @@
+"""Byte code for an environment, written once for all environments that hold the same file.
+
+uv hard-links a package's files from its cache, so the same source is one inode in every environment. Its byte code
+is kept beside that cache under a name made of the source's identity and hard-linked in the same way: it costs neither
+time nor disk twice. (Python puts the right file name into the code when it imports it.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces_runner.pythons import Python
+
+COMPILE_TIMEOUT_S = 900.0
+_TESTS = {"tests", "test", "__pycache__"}  # a third of all files, and hardly ever imported
+
+# Reads "source<TAB>name" lines. `name` is where the source will be; what cannot be compiled is left to the app.
+_COMPILER = """
+import py_compile, sys
+for line in sys.stdin:
+    source, name = line.rstrip("\\n").split("\\t")
+    try:
+        py_compile.compile(source, dfile=name, doraise=True)
+    except Exception:
+        pass
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How many files got their byte code from the store, and how many were compiled."""
+
+    linked: int
+    compiled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    path: str
+    target: str  # of its .pyc
+    kept: str  # where the store has it, "" for a file that is in one environment only
+
+
+def write(site: Path, final: Path, python: Python, store: Path) -> Written:
+    """Give every module below `site` its byte code. `final` is where `site` will stand; `store` holds what is shared.
+
+    Only `python` itself runs, without any package: compiling does not run the code.
+    """
+    store = store / python.tag
+    store.mkdir(mode=0o755, parents=True, exist_ok=True)
+    sources = list(_sources(site, python, store))
+    missing = [source for source in sources if not _link(source.kept, source.target)]
+    _compile(missing, site, final, python)
+    for source in missing:
+        _link(source.target, source.kept)
+    return Written(linked=len(sources) - len(missing), compiled=len(missing))
+
+
+def drop_unused(store: Path) -> int:
+    """Remove byte code that no environment holds any more. Returns how many bytes that freed."""
+    freed = 0
+    for folder in store.iterdir() if store.is_dir() else ():
+        for entry in os.scandir(folder):
+            status = entry.stat(follow_symlinks=False)
+            if status.st_nlink == 1:
+                Path(entry.path).unlink(missing_ok=True)
+                freed += status.st_size
+    return freed
+
+
+def _sources(site: Path, python: Python, store: Path) -> Iterator[_Source]:
+    suffix = f".{python.tag.rpartition('-')[0]}.pyc"
+    for folder, names, files in os.walk(site):
+        names[:] = [name for name in names if name not in _TESTS]
+        modules = [name for name in files if name.endswith(".py")]
+        if not modules:
+            continue
+        cache = os.path.join(folder, "__pycache__")  # noqa: PTH118  # thousands of files: Path costs a tenth of it all
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(cache, 0o755)  # noqa: PTH102  # as above
+        for name in modules:
+            path = f"{folder}/{name}"
+            status = os.lstat(path)
+            shared = status.st_nlink > 1
+            identity = f"{status.st_dev}-{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+            yield _Source(
+                path=path, target=f"{cache}/{name[:-3]}{suffix}", kept=f"{store}/{identity}" if shared else ""
+            )
+
+
+def _link(source: str, target: str) -> bool:
+    """Whether `target` is now another name of `source`, or something else that stands there already."""
+    if not source or not target:
+        return False
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return True
+    except OSError:  # not there; another file system; too many names
+        return False
+    return True
+
+
+def _compile(sources: list[_Source], site: Path, final: Path, python: Python) -> None:
+    lines = [f"{source.path}\t{source.path.replace(str(site), str(final), 1)}\n" for source in sources]
+    jobs = min(os.cpu_count() or 1, 1 + len(lines) // 100)
+    running = []
+    for number in range(jobs if lines else 0):
+        process = subprocess.Popen(
+            [python.path, "-I", "-S", "-W", "ignore", "-c", _COMPILER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
+            cwd="/",
+            umask=0o022,
+        )
+        running.append((process, "".join(lines[number::jobs]).encode("utf-8", "surrogateescape")))
+    for process, text in running:
+        if process.stdin:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(text)
+    for process, _ in running:
+        try:
+            process.wait(COMPILE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # the app compiles the rest itself, each time it starts
+            process.kill()
+            process.wait()

@@ -1,0 +1,96 @@
+"""`spaces-runner inspect`: the whole plan of a Space, and nothing started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spaces_runner.cli.face import AsJson, Face, Style, opened
+from spaces_runner.cli.options import Env, Gpu, PythonVersion, Refresh, Secret, SpaceText, secrets, variables
+from spaces_runner.cli.patch import show_diff
+from spaces_runner.cli.progress import renderer, say_finding
+from spaces_runner.format import size
+from spaces_runner.sanitize import clean_line
+from spaces_runner.types import Finding, Inspection, ResolvedHow, RunOptions, SpaceRef
+
+HOW = {
+    ResolvedHow.JOINT: "as the Hub would build it today",
+    ResolvedHow.AS_OF_DATE: "with the packages of the day of its last change",
+    ResolvedHow.LEGACY: "in the order the Hub used until 2024",
+}
+
+
+def inspect(
+    space: SpaceText,
+    env: Env = None,
+    secret: Secret = None,
+    gpu: Gpu = "auto",
+    python: PythonVersion = None,
+    refresh: Refresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what running a Space would do: files, versions, packages, patch, findings, GPU. Starts nothing."""
+    from spaces_runner.ref import parse
+
+    with opened(as_json) as face:
+        ref = parse(space, face.settings)
+        names = tuple(secrets(secret, face))
+        options = RunOptions(
+            gpu=gpu, python=python, variables=variables(env, face), secret_names=names, refresh=refresh
+        )
+        plan = look(ref, options, face)
+        if as_json:
+            face.data(plan)
+        else:
+            show(plan, face)
+
+
+def look(ref: SpaceRef, options: RunOptions, face: Face) -> Inspection:
+    from spaces_runner import runner
+    from spaces_runner.report import Reporter
+
+    screen = renderer(face)
+    try:
+        return runner.inspect(ref, options, face.settings, Reporter(emit=screen.show))
+    finally:
+        screen.close()
+
+
+def show(plan: Inspection, face: Face) -> None:
+    for name, value in facts(plan):
+        face.out(f"{name:<13} {clean_line(value)}")
+    if plan.patch.files:
+        face.out("patch", Style.BOLD)
+        show_diff(plan.patch.diff, face)
+    else:
+        face.out(f"{'patch':<13} nothing to change")
+    shown: set[Finding] = set()
+    for finding in plan.findings:
+        say_finding(finding, face.out, shown)
+
+
+def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
+    """What is shown as one line each."""
+    checkout, spec, resolution = plan.checkout, plan.spec, plan.resolution
+    yield "space", str(checkout.ref)
+    yield "commit", f"{checkout.commit[:12]}  {checkout.committed_at or ''}".rstrip()
+    large = f", {size(checkout.lfs_bytes)} of them large files" if checkout.lfs_bytes else ""
+    yield "files", f"{size(checkout.size_bytes)}{large}"
+    yield "sdk", f"{spec.sdk} {spec.sdk_version or ''}".rstrip()
+    yield "app file", spec.app_file
+    if spec.packages:
+        yield "packages.txt", " ".join(spec.packages)
+    if spec.secrets:
+        yield "secrets", " ".join(spec.secrets)
+    if spec.models:
+        yield "models", " ".join(spec.models)
+    yield "python", f"{resolution.python_version}  {resolution.python}"
+    yield "environment", environment(plan)
+    if plan.gpu_fit:
+        yield "gpu", plan.gpu_fit
+
+
+def environment(plan: Inspection) -> str:
+    resolution = plan.resolution
+    ready = "stands already" if plan.environment_ready else "is to be built"
+    day = f" ({resolution.exclude_newer})" if resolution.exclude_newer else ""
+    return f"{len(resolution.packages)} packages, {HOW[resolution.how]}{day}; {ready}"

@@ -1,0 +1,30 @@
+"""`spaces-runner logs`: what a Space printed, as harmless text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from spaces_runner.cli.face import SpaceId, opened
+
+
+def logs(
+    name: SpaceId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is printed from now on.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="How many lines from the end; 0 is none.")] = 200,
+    build: Annotated[
+        bool, typer.Option("--build/--run", help="The log of the build, or of the running app.", show_default="run")
+    ] = False,
+) -> None:
+    """Print a Space's log. With --follow it goes on until the Space ends or Ctrl-C, which leaves the Space alone."""
+    from spaces_runner import control
+
+    with opened() as face:
+        space_id = control.find(name, face.settings)
+        which = "build" if build else "run"
+        for line in control.log_tail(space_id, face.settings, which, tail):
+            face.out(line)
+        if follow:
+            for line in control.log_follow(space_id, face.settings, which):
+                face.out(line)

@@ -1,0 +1,43 @@
+"""`spaces-runner ps`: the Spaces of this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from spaces_runner.cli.face import AsJson, Style, opened
+from spaces_runner.format import age, table
+from spaces_runner.types import SpaceStatus
+
+HEADS = ("ID", "SPACE", "STAGE", "AGE", "GPU", "LOCAL_URL", "SHARE_URL")
+
+
+def ps(
+    running: Annotated[bool, typer.Option("--running", "-r", help="Only those at work.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the ids.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the Spaces of this machine."""
+    from spaces_runner import control
+
+    with opened(as_json) as face:
+        found = [status for status in control.statuses(face.settings) if status.stage.active or not running]
+        if as_json:
+            face.data(found)
+        elif quiet:
+            for status in found:
+                face.out(status.id)
+        elif found:
+            for number, line in enumerate(table(HEADS, map(row, found))):
+                face.out(line, *(() if number else (Style.BOLD,)))
+        else:
+            face.say("No Spaces. Start one:  spaces-runner run owner/name")
+
+
+def row(status: SpaceStatus) -> tuple[str, ...]:
+    """One line of the table. A stopped Space has no age: how long ago it began says nothing of it."""
+    stage = f"{status.stage}:{status.step}" if status.step and status.stage.active else str(status.stage)
+    since = status.ready_at or status.started_at if status.stage.active else None
+    links = (status.local_url or "-", status.share_url or "-")
+    return (status.id, status.space, stage, age(since) or "-", status.gpu or "-", *links)

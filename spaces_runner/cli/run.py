@@ -1,0 +1,93 @@
+"""`spaces-runner run`: from a Space's address to its link."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from spaces_runner.cli.face import AsJson, Face, opened
+from spaces_runner.cli.options import (
+    AppArgs,
+    Env,
+    Gpu,
+    NoWait,
+    PythonVersion,
+    Refresh,
+    Secret,
+    Share,
+    SpaceText,
+    secrets,
+    variables,
+)
+from spaces_runner.cli.watch import attend, leaving, say_end, stay, stopping
+from spaces_runner.types import RunOptions, Stage
+
+
+def run(  # noqa: PLR0913  # one parameter per option
+    space: SpaceText,
+    args: AppArgs = None,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", "-d", help="Return once the Space is RUNNING or has failed, and leave it running."),
+    ] = False,
+    no_wait: NoWait = False,
+    name: Annotated[str | None, typer.Option("--name", help="The name to give it.", show_default=False)] = None,
+    env: Env = None,
+    secret: Secret = None,
+    gpu: Gpu = "auto",
+    python: PythonVersion = None,
+    share: Share = True,
+    refresh: Refresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a Space and print its links.
+
+    Without --detach the app's log follows until Ctrl-C, which stops the Space. What stands after -- goes to the app.
+    """
+    from spaces_runner import control
+    from spaces_runner.ref import parse
+
+    with opened(as_json) as face:
+        ref = parse(space, face.settings)
+        values = secrets(secret, face)
+        options = RunOptions(
+            share=share,
+            gpu=gpu,
+            python=python,
+            variables=variables(env, face),
+            secret_names=tuple(values),
+            app_args=tuple(args or ()),
+            refresh=refresh,
+        )
+        request = control.Request(ref=ref, options=options, secrets=values, name=name)
+        follow(control.start(request, face.settings), face, detach=detach, no_wait=no_wait)
+
+
+def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
+    """Watch a Space that was just started, for as long as was asked for. Exits with 1 unless it came to RUNNING."""
+    if no_wait:
+        face.say(f"Started {space_id}. See:  spaces-runner ps")
+        show_data(space_id, face)
+        return
+    with (leaving if detach else stopping)(space_id, face):
+        status = attend(space_id, face)
+        if status.stage is not Stage.RUNNING:
+            show_data(space_id, face)
+            raise typer.Exit(1)
+        if detach and not face.as_json:
+            face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")
+        show_data(space_id, face)
+        if detach:
+            return
+        status = stay(space_id, face)
+    say_end(status, face)
+    raise typer.Exit(1 if status.stage.failed else 0)
+
+
+def show_data(space_id: str, face: Face) -> None:
+    """The Space as JSON where that was asked for; else its id, which is what another command takes."""
+    from spaces_runner import control
+
+    if face.as_json:
+        face.data(control.status(space_id, face.settings))

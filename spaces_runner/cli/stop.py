@@ -1,0 +1,31 @@
+"""`spaces-runner stop`: end Spaces with their whole families."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from spaces_runner.cli.face import AsJson, SpaceIds, opened
+
+
+def stop(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids or names, as ps shows them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every Space that is at work.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop Spaces: asked to end at first, ended 10 seconds later, with every process they started."""
+    from spaces_runner import control
+
+    if bool(names) == everything:
+        raise typer.BadParameter("name Spaces, or say --all")
+    with opened(as_json) as face:
+        active = (status.id for status in control.statuses(face.settings) if status.stage.active)
+        ids = list(active) if everything else [control.find(name, face.settings) for name in names or ()]
+        for space_id in ids:
+            control.stop(space_id, face.settings)
+            face.say(f"Stopped {space_id}.")
+        if as_json:
+            face.data([control.status(space_id, face.settings) for space_id in ids])

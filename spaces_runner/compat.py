@@ -1,0 +1,145 @@
+"""Which Python and which limits a Space of some age needs: rows of `data/compat.toml`, chosen by Gradio's version.
+
+Pure but for reading that file. Knows neither uv nor what is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from spaces_runner.types import SpaceSpec
+
+NEWEST = Version("9999")  # of a Gradio whose version nobody named: today's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A limit or an addition, with the reason that a person can check."""
+
+    requirement: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonChoice:
+    """Python versions in order of preference. `asked`: the owner or the Space named it, so no other will do."""
+
+    versions: tuple[str, ...]
+    source: str  # where it comes from, for people
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rows are chosen by."""
+
+    gradio: Version = NEWEST
+    python: Version | None = None
+    imports: frozenset[str] = frozenset()
+    committed: str = ""  # "2024-05-31", or "" where nobody knows
+
+
+def gradio_version(text: str | None) -> Version:
+    """The version that `text` names, or `NEWEST` for none and for what is no version."""
+    try:
+        return Version(text) if text else NEWEST
+    except InvalidVersion:
+        return NEWEST
+
+
+def python_for(
+    spec: SpaceSpec, lines: Iterable[str], gradio: Version, committed: str, asked: str | None = None
+) -> PythonChoice:
+    """The Python for a Space: the owner's word, the Space's, what its wheels are for, else by Gradio's age.
+
+    `lines` are its requirements; `committed` the day of its last commit, or "".
+    """
+    if asked:
+        return PythonChoice(versions=(asked,), source="as asked for", asked=True)
+    if spec.python_version:
+        return PythonChoice(versions=(spec.python_version,), source="python_version in README.md", asked=True)
+    if minor := _wheel_python(lines):
+        return PythonChoice(versions=(minor,), source="a wheel among the requirements is for it", asked=True)
+    facts = Facts(gradio=gradio, committed=committed)
+    row = next(row for row in _table()["python"] if holds(row["when"], facts))
+    return PythonChoice(versions=tuple(row["versions"]), source=row["reason"])
+
+
+def constraints(facts: Facts) -> tuple[Row, ...]:
+    """The limits that hold for such a Space."""
+    return _rows("constraint", "constraint", facts)
+
+
+def additions(facts: Facts) -> tuple[Row, ...]:
+    """What is installed besides the requirements, for such a Space."""
+    return _rows("addition", "requirement", facts)
+
+
+def as_of_date_first(facts: Facts) -> bool:
+    """Whether packages as of the Space's last commit are to be tried before today's."""
+    return any(holds(row["when"], facts) for row in _table()["as_of_date"])
+
+
+def undated() -> tuple[str, ...]:
+    """Packages whose newer versions may be used when all others are as of a past day."""
+    return tuple(row["package"] for row in _table()["undated"])
+
+
+def holds(when: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether each condition of a row's `when` holds. Raises KeyError for one that does not exist."""
+    checks: dict[str, Callable[[Any], bool]] = {
+        "gradio": lambda value: _within(facts.gradio, value),
+        "python": lambda value: facts.python is not None and _within(facts.python, value),
+        "imports": lambda value: not facts.imports.isdisjoint(value),
+        "committed": lambda value: bool(facts.committed) and facts.committed >= value.removesuffix(".."),
+    }
+    return all(checks[name](value) for name, value in when.items())
+
+
+def _within(version: Version, specifier: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _rows(table: str, key: str, facts: Facts) -> tuple[Row, ...]:
+    return tuple(
+        Row(requirement=row[key], reason=row["reason"], source=row["source"])
+        for row in _table()[table]
+        if holds(row["when"], facts)
+    )
+
+
+@cache
+def _table() -> dict[str, list[dict[str, Any]]]:
+    text = resources.files("spaces_runner").joinpath("data/compat.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def _wheel_python(lines: Iterable[str]) -> str | None:
+    """The one minor version that a wheel named by file or URL was built for: `…-cp310-cp310-linux_x86_64.whl`."""
+    minors = {f"3.{match}" for line in lines if ".whl" in line for match in re.findall(r"-cp3(\d+)-cp3\d+m?-", line)}
+    return minors.pop() if len(minors) == 1 else None
+
+
+def check_table() -> list[str]:
+    """What is wrong with the rows: a bad specifier, a missing reason or source. Empty when all is well."""
+    problems = []
+    for table, rows in _table().items():
+        for number, row in enumerate(rows, start=1):
+            name = f"{table} {number}"
+            problems += [f"{name}: no {key}" for key in ("reason", "source") if not row.get(key)]
+            for key in ("gradio", "python"):
+                try:
+                    SpecifierSet(row.get("when", {}).get(key, ""))
+                except InvalidSpecifier:
+                    problems.append(f"{name}: {key} is no version specifier")
+    return problems

@@ -1,0 +1,262 @@
+"""A checkout -> what it says about itself. Reads the tree; installs, runs and fetches nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.version import InvalidVersion, Version
+
+from spaces_runner import advice, frontmatter, requirements, scan
+from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
+from spaces_runner.frontmatter import FrontMatter
+from spaces_runner.sanitize import clean_line
+from spaces_runner.types import Checkout, Finding, RunOptions, Sdk, Severity, SpaceSpec
+
+STARTUP_TIMEOUT_S = 1800.0  # the Hub's, where the Space does not say
+LONGEST_TIMEOUT_S = 24 * 3600.0
+
+_APP_FILES = {Sdk.GRADIO: "app.py", Sdk.STREAMLIT: "app.py", Sdk.STATIC: "index.html", Sdk.DOCKER: "Dockerfile"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_PYTHON = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
+_GRADIO = re.compile(rb"^\s*(?:import|from)\s+gradio\b", re.MULTILINE)
+_STREAMLIT = re.compile(rb"^\s*(?:import|from)\s+streamlit\b", re.MULTILINE)
+_PEEK_BYTES = 256 * 1024
+
+
+def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
+    """The plan's facts: kind, versions, app file, requirements, imports, secrets, findings.
+
+    Raises BadFrontMatter, UnknownSdk, or NoAppFile (with the candidates that exist).
+    """
+    root = Path(checkout.path)
+    meta = _front_matter(root)
+    sdk = _sdk(meta, root)
+    app_file = _app_file(meta, sdk, root)
+    sdk_version, version_findings = _version(meta, "sdk_version")
+    python_version, python_findings = _python(meta)
+    files = _Files.read(root)
+    facts = scan.scan(root, app_file) if app_file.endswith(".py") else scan.Facts()
+    secrets = tuple(sorted(advice.missing_variables(facts, options)))
+    view = advice.View(
+        root=root, meta=meta, sdk=sdk, sdk_version=sdk_version, options=options, facts=facts, required=files.required
+    )
+    return SpaceSpec(
+        sdk=sdk,
+        sdk_version=sdk_version,
+        python_version=python_version,
+        app_file=app_file,
+        app_port=_port(meta),
+        base_path=_base_path(meta),
+        title=clean_line(_text(meta, "title"))[:200],
+        emoji=clean_line(_text(meta, "emoji"))[:16],
+        requirements=files.requirements,
+        pre_requirements=files.pre_requirements,
+        packages=files.packages,
+        imports=tuple(sorted(facts.imports)),
+        secrets=secrets,
+        models=_words(meta, "models") or tuple(sorted(facts.models)),
+        preload=_words(meta, "preload_from_hub"),
+        suggested_hardware=clean_line(_text(meta, "suggested_hardware"))[:60] or None,
+        startup_timeout_s=_duration(_text(meta, "startup_duration_timeout")) or STARTUP_TIMEOUT_S,
+        findings=(*version_findings, *python_findings, *files.findings, *advice.findings(view)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """The files that say what to install."""
+
+    requirements: str | None
+    pre_requirements: str | None
+    packages: tuple[str, ...]
+    required: requirements.Requirements | None  # None: there is a file that cannot be read; the next stage says so
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def read(cls, root: Path) -> _Files:
+        names = [name if (root / name).is_file() else None for name in ("requirements.txt", "pre-requirements.txt")]
+        packages: tuple[str, ...] = ()
+        findings: tuple[Finding, ...] = ()
+        required: requirements.Requirements | None = None
+        try:
+            if (root / "packages.txt").is_file():
+                packages, findings = requirements.read_packages(root, "packages.txt")
+            read = [requirements.read(root, name) for name in names if name]
+            required = requirements.Requirements(entries=tuple(entry for one in read for entry in one.entries))
+            findings += tuple(finding for one in read for finding in one.findings)
+        except BadRequirements:
+            required = None
+        return cls(
+            requirements=names[0], pre_requirements=names[1], packages=packages, required=required, findings=findings
+        )
+
+
+# Front matter
+
+
+def _front_matter(root: Path) -> FrontMatter:
+    readme = _readme(root)
+    if readme is None:
+        return {}
+    with readme.open("rb") as file:
+        return frontmatter.read(file.read(2 * frontmatter.MAX_BYTES))
+
+
+def _readme(root: Path) -> Path | None:
+    """README.md in any case, the Hub's own spelling first; never a link that leads out of the tree."""
+    found = sorted(path for path in root.iterdir() if path.name.lower() == "readme.md")
+    found.sort(key=lambda path: path.name != "README.md")
+    return next((path for path in found if path.is_file() and _within(root, path)), None)
+
+
+def _text(meta: FrontMatter, key: str) -> str:
+    value = meta.get(key, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _words(meta: FrontMatter, key: str) -> tuple[str, ...]:
+    value = meta.get(key, [])
+    items = [value] if isinstance(value, str) else value
+    return tuple(dict.fromkeys(clean_line(item).strip()[:500] for item in items if item.strip()))[:100]
+
+
+def _sdk(meta: FrontMatter, root: Path) -> Sdk:
+    word = _text(meta, "sdk").lower()
+    if not word:
+        return _guessed_sdk(root)
+    if word not in tuple(Sdk):
+        known = ", ".join(sorted(Sdk))
+        raise UnknownSdk(
+            f"README.md says sdk: {clean_line(word)[:60]}, which is no kind of Space.",
+            hint=f"Set sdk to one of {known} in the front matter of README.md.",
+        )
+    return Sdk(word)
+
+
+def _guessed_sdk(root: Path) -> Sdk:
+    """The kind of a Space that does not say: by what its files import, else by which files there are."""
+    sources = [_peek(path) for path in _root_scripts(root)]
+    if any(_GRADIO.search(source) for source in sources):
+        return Sdk.GRADIO
+    if any(_STREAMLIT.search(source) for source in sources):
+        return Sdk.STREAMLIT
+    if (root / "Dockerfile").is_file():
+        return Sdk.DOCKER
+    return Sdk.STATIC if (root / "index.html").is_file() and not sources else Sdk.GRADIO
+
+
+def _version(meta: FrontMatter, key: str) -> tuple[str | None, tuple[Finding, ...]]:
+    """A version of the front matter, as the author wrote it. One that is none is a finding, and left out."""
+    value = _text(meta, key).lstrip("=v ")
+    if not value:
+        return None, ()
+    try:
+        Version(value)
+    except InvalidVersion:
+        return None, (_ignored(key, value, "is no version"),)
+    return value, ()
+
+
+def _python(meta: FrontMatter) -> tuple[str | None, tuple[Finding, ...]]:
+    value = _text(meta, "python_version")
+    if not value or _PYTHON.fullmatch(value):
+        return value or None, ()
+    return None, (_ignored("python_version", value, "is no version of Python 3"),)
+
+
+def _ignored(key: str, value: str, why: str) -> Finding:
+    return Finding(
+        code="setting-ignored",
+        severity=Severity.WARNING,
+        message=f"README.md says {key}: {clean_line(value)[:60]}, which {why}; it is ignored.",
+        remedy=f"Correct {key} in the front matter of README.md" + (", or use --python." if key[0] == "p" else "."),
+    )
+
+
+def _port(meta: FrontMatter) -> int | None:
+    value = _text(meta, "app_port")
+    return int(value) if value.isascii() and value.isdigit() and 0 < int(value[:6]) < 65536 else None
+
+
+def _base_path(meta: FrontMatter) -> str:
+    value = clean_line(_text(meta, "base_path"))[:500]
+    return value if value.startswith("/") and not value.startswith("//") else ""
+
+
+def _duration(text: str) -> float | None:
+    """Seconds of "1h", "30m", "1h 30m" or "90"; None for anything else."""
+    parts = _DURATION.findall(text.lower())
+    if not parts or _DURATION.sub("", text.lower()).strip():
+        return None
+    return min(max(sum(float(number) * _UNITS[unit] for number, unit in parts), 1.0), LONGEST_TIMEOUT_S)
+
+
+# The app file
+
+
+def _app_file(meta: FrontMatter, sdk: Sdk, root: Path) -> str:
+    if sdk is Sdk.DOCKER:
+        return _existing(root, "Dockerfile", sdk)
+    given = _text(meta, "app_file")
+    if given:
+        return _existing(root, given, sdk)
+    default = _APP_FILES[sdk]
+    if not (root / default).is_file() and not meta:
+        launching = [path.name for path in _root_scripts(root) if b"launch" in _peek(path)]
+        if len(launching) == 1:
+            return launching[0]
+    return _existing(root, default, sdk)
+
+
+def _existing(root: Path, name: str, sdk: Sdk) -> str:
+    """`name` relative to the root, without `./`. Raises NoAppFile when it is not a file inside the tree."""
+    path = root / name.lstrip("/").replace("\\", "/") if "\x00" not in name else root / "\ufffd"
+    if not _within(root, path) or not path.is_file():
+        shown = clean_line(name)[:200]
+        reason = "leads out of the Space" if not _within(root, path) else "is not in the Space"
+        raise NoAppFile(f"The app file {shown} {reason}.", hint=_candidates_hint(root, sdk))
+    return PurePosixPath(path.relative_to(root)).as_posix() if ".." not in path.parts else _normal(root, path)
+
+
+def _normal(root: Path, path: Path) -> str:
+    return path.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _candidates_hint(root: Path, sdk: Sdk) -> str:
+    suffix = ".html" if sdk is Sdk.STATIC else ".py"
+    found = [path.relative_to(root).as_posix() for path in _candidates(root, suffix)]
+    if not found:
+        return f"The Space has no {suffix} file to start; check that this is the right repository and revision."
+    names = ", ".join(clean_line(name)[:100] for name in found[:6])
+    return f"Set app_file in the front matter of README.md. Files that could be meant: {names}."
+
+
+def _candidates(root: Path, suffix: str) -> list[Path]:
+    """Files of the two top levels, those that launch something first."""
+    found = [path for path in sorted([*root.glob(f"*{suffix}"), *root.glob(f"*/*{suffix}")])[:200] if path.is_file()]
+    return sorted(found, key=lambda path: b".launch" not in _peek(path))
+
+
+def _root_scripts(root: Path) -> Iterator[Path]:
+    for path in sorted(root.glob("*.py"))[:50]:
+        if path.is_file() and _within(root, path):
+            yield path
+
+
+def _peek(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_PEEK_BYTES)
+    except OSError:
+        return b""
+
+
+def _within(root: Path, path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
+        return False

@@ -1,0 +1,313 @@
+"""Settings -> what of this machine a launch needs, and what to do about what is missing. Starts no Space.
+
+A check that fails prevents every launch; one that warns prevents some, or makes them poorer.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import sqlite3
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from spaces_runner.errors import RunnerError
+from spaces_runner.format import size
+from spaces_runner.settings import Settings
+
+NETWORK_TIMEOUT_S = 3.0
+COMMAND_TIMEOUT_S = 5.0
+ROOMY_BYTES = 10 * 1024**3  # one environment with torch and CUDA is about 6 GB
+PYPI = "https://pypi.org/simple"
+# The first release of each series with the fixes of 2024 for clones of hostile repositories (CVE-2024-32002 and on).
+GIT_FIXES = {39: 4, 40: 2, 41: 1, 42: 2, 43: 4, 44: 1, 45: 1}
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: what there is, and what can be done where that is not enough."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> tuple[Check, ...]:
+    """Every check, in the order of the pipeline. The network is asked side by side, three seconds at most."""
+    checks: tuple[Callable[[Settings], Check], ...] = (
+        python,
+        git,
+        git_lfs,
+        uv,
+        home,
+        home_open,
+        disk,
+        database,
+        setpriv,
+        pythons,
+        gpus,
+        package_index,
+        hub,
+        share_server,
+    )
+    with ThreadPoolExecutor(max_workers=len(checks)) as pool:
+        return tuple(pool.map(lambda check: check(settings), checks))
+
+
+def healthy(checks: tuple[Check, ...]) -> bool:
+    return all(check.verdict is not Verdict.FAIL for check in checks)
+
+
+def ok(name: str, detail: str) -> Check:
+    return Check(name=name, verdict=Verdict.OK, detail=detail)
+
+
+def warn(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, verdict=Verdict.WARN, detail=detail, remedy=remedy)
+
+
+def fail(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, verdict=Verdict.FAIL, detail=detail, remedy=remedy)
+
+
+def python(_settings: Settings) -> Check:
+    """The interpreter that the runner itself runs in."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 11):  # noqa: UP036  # whoever starts us from a source tree may use any
+        return fail("python", version, "Install Python 3.11 or newer.")
+    return ok("python", version)
+
+
+def git(settings: Settings) -> Check:
+    said = answer(settings, "git", "--version")
+    if said is None:
+        return fail("git", "not found", "Install it:  sudo apt-get install git")
+    numbers = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    if not numbers:
+        return warn("git", said, "Install a release of git from your system's packages.")
+    if not safe_git(*(int(number or 0) for number in numbers.groups())):
+        return warn(
+            "git",
+            f"{numbers.group()}, which lacks the fixes of 2024 for hostile repositories",
+            "Update it:  sudo apt-get update && sudo apt-get install git",
+        )
+    return ok("git", numbers.group())
+
+
+def safe_git(major: int, minor: int, patch: int) -> bool:
+    """Whether a git release has the fixes in `GIT_FIXES`."""
+    return (major, minor) > (2, max(GIT_FIXES)) or (major == 2 and patch >= GIT_FIXES.get(minor, sys.maxsize))
+
+
+def git_lfs(settings: Settings) -> Check:
+    said = answer(settings, "git", "lfs", "version")
+    if said is None:
+        return warn(
+            "git-lfs",
+            "not found: Spaces with large files cannot be fetched",
+            "Install it:  sudo apt-get install git-lfs",
+        )
+    return ok("git-lfs", said.split()[0].removeprefix("git-lfs/"))
+
+
+def uv(settings: Settings) -> Check:
+    from spaces_runner import uv as tool
+
+    try:
+        binary = tool.binary(settings, None)
+    except FileNotFoundError:
+        return fail("uv", "not found", "Install it again:  pip install --force-reinstall uv")
+    said = answer(settings, str(binary), "--version")
+    if said is None:
+        return fail("uv", f"{binary} does not run", "Install it again:  pip install --force-reinstall uv")
+    return ok("uv", said.split()[1])
+
+
+def home(settings: Settings) -> Check:
+    """The state directory: there, or can be made."""
+    place = nearest(settings.home_dir)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return fail("home", f"{settings.home} cannot be written", "Set SPACES_RUNNER_HOME to a directory of yours.")
+    return ok("home", settings.home)
+
+
+def home_open(settings: Settings) -> Check:
+    """As root each Space runs as a user of its own, and must reach its files."""
+    if os.geteuid() != 0:
+        return ok("home-open", "Spaces run as you; as root each would have a user of its own")
+    place = nearest(settings.home_dir)
+    closed = [path for path in (place, *place.parents) if not path.stat().st_mode & 0o001]
+    if closed:
+        return fail(
+            "home-open",
+            f"other users may not enter {closed[0]}, and each Space runs as one",
+            f"Set SPACES_RUNNER_HOME to another directory, or:  chmod o+x {closed[0]}",
+        )
+    return ok("home-open", "every Space's own user may enter")
+
+
+def disk(settings: Settings) -> Check:
+    free = shutil.disk_usage(nearest(settings.home_dir)).free
+    remedy = "Free some:  spaces-runner prune  or set SPACES_RUNNER_HOME to a larger disk."
+    if free < settings.disk_floor_bytes:
+        return fail("disk", f"{size(free)} free, {size(settings.disk_floor_bytes)} are kept free", remedy)
+    if free < settings.disk_floor_bytes + ROOMY_BYTES:
+        return warn("disk", f"{size(free)} free; an environment with torch takes about 6 GB", remedy)
+    return ok("disk", f"{size(free)} free")
+
+
+def database(settings: Settings) -> Check:
+    if not settings.database.exists():
+        return ok("database", "none yet")
+    try:
+        connection = sqlite3.connect(f"{settings.database.as_uri()}?mode=ro", uri=True, timeout=COMMAND_TIMEOUT_S)
+        try:
+            said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        said = str(error)
+    if said != "ok":
+        return fail("database", f"{settings.database}: {said}", "Stop all Spaces and move the file away.")
+    return ok("database", "intact")
+
+
+def setpriv(settings: Settings) -> Check:
+    if os.geteuid() != 0:
+        return ok("setpriv", "not needed: only root can give a Space a user of its own")
+    if not shutil.which("setpriv", path=settings.path):
+        return fail(
+            "setpriv",
+            "not found: a Space cannot be given a user of its own",
+            "Install it:  sudo apt-get install util-linux",
+        )
+    return ok("setpriv", "found: each Space runs as a user of its own")
+
+
+def pythons(settings: Settings) -> Check:
+    """The interpreters that Spaces can have without a download."""
+    from spaces_runner.pythons import installed
+
+    found = sorted({python.minor for python in installed(settings)}, key=lambda minor: int(minor.partition(".")[2]))
+    if not found:
+        return warn("pythons", "none: each is fetched when a Space needs it", "Install one:  uv python install 3.10")
+    return ok("pythons", ", ".join(found))
+
+
+def gpus(_settings: Settings) -> Check:
+    from spaces_runner.gpu import inventory
+
+    try:
+        found = inventory()
+    except RunnerError as error:
+        return warn("gpu", error.message, error.hint or "Install NVIDIA's driver.")
+    if not found:
+        return warn("gpu", "no NVIDIA GPU: Spaces run on the CPU", "If there is one, install NVIDIA's driver.")
+    return ok("gpu", ", ".join(f"{gpu.name} ({size(gpu.free_bytes)} of {size(gpu.total_bytes)} free)" for gpu in found))
+
+
+def package_index(settings: Settings) -> Check:
+    url = settings.index_url or PYPI
+    problem = unreachable(f"{url.rstrip('/')}/pip/", settings)
+    if problem:
+        return warn(
+            "package-index",
+            f"{bare(url)} {problem}: new environments cannot be built",
+            "Check the network, or name another index with UV_DEFAULT_INDEX.",
+        )
+    return ok("package-index", bare(url))
+
+
+def hub(settings: Settings) -> Check:
+    problem = unreachable(settings.hf_endpoint, settings)
+    if problem:
+        return warn(
+            "hub",
+            f"{bare(settings.hf_endpoint)} {problem}: only directories and fetched Spaces start",
+            "Check the network, or set HF_ENDPOINT to a mirror.",
+        )
+    return ok("hub", bare(settings.hf_endpoint) + (", with a token" if settings.hf_token else ", without a token"))
+
+
+def share_server(settings: Settings) -> Check:
+    problem = unreachable(settings.share_server, settings)
+    if problem:
+        return warn(
+            "share-server",
+            f"{bare(settings.share_server)} {problem}: there are no public links",
+            "Check the network, or name an own server with SPACES_RUNNER_SHARE_SERVER.",
+        )
+    return ok("share-server", bare(settings.share_server))
+
+
+def answer(settings: Settings, *command: str) -> str | None:
+    """The first line that a command prints; None when it is not there, fails or takes too long."""
+    program = shutil.which(command[0], path=settings.path)
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_S,
+            check=True,
+            env={"PATH": settings.path, "LANG": "C.UTF-8"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(done.stdout.splitlines()), None)
+
+
+def unreachable(url: str, settings: Settings) -> str:
+    """Why nothing answers at `url`; "" when something does, be it that it refuses what was asked."""
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    # A thread of its own, left behind when it hangs: looking up a name has no deadline.
+    threading.Thread(target=lambda: answers.put(_knock(url, settings)), daemon=True).start()
+    try:
+        return answers.get(timeout=NETWORK_TIMEOUT_S + 0.5)
+    except queue.Empty:
+        return "cannot be reached (no answer)"
+
+
+def _knock(url: str, settings: Settings) -> str:
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "spaces-runner"})
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https:") else None
+        with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT_S, context=context):
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"answers {error.code}" if error.code >= 500 else ""
+    except (OSError, ValueError) as error:
+        return f"cannot be reached ({getattr(error, 'reason', error)})"
+
+
+def bare(url: str) -> str:
+    """`url` without a name and password that may stand in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def nearest(path: Path) -> Path:
+    """`path`, or the nearest of its parents that exists."""
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), Path("/"))

@@ -1,0 +1,174 @@
+"""One question to uv, asked so that as little as possible of a Space's code runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spaces_runner import compat
+from spaces_runner.environment.request import Request, placed_lines
+from spaces_runner.environment.workshop import Workshop
+from spaces_runner.types import User
+from spaces_runner.uv import RESOLVE_TIMEOUT_S, Outcome, Uv
+
+NVIDIA = Path("/proc/driver/nvidia/version")
+
+# uv's words for "this has no wheel, and I was told not to build".
+_WANTS_BUILD = re.compile(r"no usable wheels|building from source is disabled|`--no-build`|building source", re.I)
+_NO_INDEX = re.compile(r"error sending request|client error \(Connect\)|Failed to fetch|dns error|timed out", re.I)
+_TORCH_INDEX = "download.pytorch.org"
+_BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
+_UNKNOWN = re.compile(
+    r"was not found in the package registry|no version of gradio(?:\[[\w,]*\])?==|Git operation failed", re.I
+)
+# A failure that another Python could cure.
+_PYTHON_MATTERS = re.compile(
+    rf"{_WANTS_BUILD.pattern}|Requires-Python|requires Python|python_requires|current Python|no wheels with a match"
+    "|does not satisfy Python",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a question. `lock` is "" when there is no answer; `built` when the Space's code may have run."""
+
+    lock: str
+    outcome: Outcome
+    built: bool = False
+    torch_missed: bool = False  # the index of torch's builds for this machine was out of reach
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.lock)
+
+    @property
+    def build_failed(self) -> bool:
+        return not self.ok and bool(_BUILD_FAILED.search(self.outcome.text))
+
+    @property
+    def python_matters(self) -> bool:
+        return not self.ok and bool(_PYTHON_MATTERS.search(self.outcome.text))
+
+    @property
+    def wants_build(self) -> bool:
+        return not self.ok and bool(_WANTS_BUILD.search(self.outcome.text))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether asking in another way will not help: a package or repository is not there."""
+        return not self.ok and bool(_UNKNOWN.search(self.outcome.text))
+
+    @property
+    def network_failed(self) -> bool:
+        return not self.ok and bool(_NO_INDEX.search(self.outcome.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    lines: tuple[str, ...]
+    request: Request
+    before: str | None = None  # ISO 8601: packages as of that moment
+
+
+def ask(question: Question, shop: Workshop, *, wheels_only: bool = False) -> Answer:
+    """The lock for `question`: from wheels alone where that does, else with the Space's user building what has none.
+
+    Metadata of a source package is what its code says when it is run; so that is never done as the runner.
+    """
+    if not question.request.builds:
+        answer = _with_torch(question, shop, shop.runners(), ("--no-build",))
+        if wheels_only or not answer.wants_build:
+            return answer
+        shop.report.log("Some packages have no wheels; resolving again with source packages, as the Space's user")
+    answer = _with_torch(question, shop, shop.spaces(), ())
+    return Answer(lock=answer.lock, outcome=answer.outcome, built=True, torch_missed=answer.torch_missed)
+
+
+def compile_lock(lines: tuple[str, ...], options: tuple[str, ...], uv: Uv) -> Answer:
+    """`uv pip compile` of `lines`, as a PEP 751 lock."""
+    command = ("pip", "compile", "-", "--format", "pylock.toml", "--no-header", "--no-annotate", *options)
+    outcome = uv.run(command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n")
+    return Answer(lock=outcome.stdout if outcome.ok else "", outcome=outcome)
+
+
+def options(question: Question, shop: Workshop) -> tuple[str, ...]:
+    """The switches that say which Python, which limits and which day."""
+    request = question.request
+    chosen = ["--python", request.python.path]
+    for name, lines in (("limits", request.limits), ("constraints", request.constraints)):
+        if lines:
+            chosen += ["--constraints", str(_file(shop.scratch / f"{name}.txt", lines))]
+    if request.prerelease:
+        chosen += ["--prerelease", "allow"]
+    if question.before:
+        chosen += ["--exclude-newer", question.before]
+        for name in compat.undated():
+            chosen += ["--exclude-newer-package", f"{name}=false"]
+    return tuple(chosen)
+
+
+def lay_out(paths: tuple[str, ...], shop: Workshop) -> dict[str, Path]:
+    """Copies of the Space's own projects for its user to build in: where each of `paths` is now."""
+    if not paths:
+        return {}
+    shop.spaces()  # makes the user's room
+    source = shop.scratch / "own" / "src"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
+    copies = {}
+    for number, path in enumerate(paths):
+        original, copy = Path(shop.checkout.path, path), source / str(number)
+        if original.is_dir():
+            shutil.copytree(original, copy, symlinks=True, copy_function=_cheap_copy)
+        else:
+            copy.mkdir()
+            copy = Path(shutil.copy(original, copy))
+        copies[path] = copy
+    _give(source, shop.user)
+    return copies
+
+
+def placed(lines: tuple[str, ...], shop: Workshop, copies: dict[str, Path]) -> tuple[str, ...]:
+    return placed_lines(lines, Path(shop.checkout.path), copies)
+
+
+def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ...]) -> Answer:
+    """First with the build of torch for this machine's driver; with the plain index where that is out of reach."""
+    chosen = (*options(question, shop), *extra)
+    retries = {} if NVIDIA.exists() else {"UV_HTTP_RETRIES": "0"}  # without a GPU, any build of torch will do
+    answer = compile_lock(question.lines, (*chosen, "--torch-backend", "auto"), replace(uv, variables=retries))
+    text = answer.outcome.text
+    if answer.ok or not (_TORCH_INDEX in text and _NO_INDEX.search(text)):
+        return answer
+    shop.report.log("The index of torch's builds is out of reach; taking torch from the package index")
+    answer = compile_lock(question.lines, chosen, uv)
+    return Answer(lock=answer.lock, outcome=answer.outcome, torch_missed=True)
+
+
+def _file(path: Path, lines: tuple[str, ...]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o644)
+    return path
+
+
+def _cheap_copy(source: str, target: str) -> str:
+    """Large files as hard links, which nobody but their owner can write: weights are not copied."""
+    if os.stat(source).st_size > 1024**2:  # noqa: PTH116  # shutil hands plain strings
+        os.link(source, target)
+        return target
+    return str(shutil.copy2(source, target))
+
+
+def _give(root: Path, user: User | None) -> None:
+    if user is None:
+        return
+    for folder, names, files in os.walk(root):
+        os.chown(folder, user.uid, user.gid)
+        for name in (*names, *files):
+            path = Path(folder, name)
+            if path.lstat().st_nlink == 1 or path.is_dir():
+                os.chown(path, user.uid, user.gid, follow_symlinks=False)

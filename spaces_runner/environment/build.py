@@ -1,0 +1,231 @@
+"""Resolution -> Environment: one immutable directory per fingerprint, owned by the runner, only read by Spaces.
+
+It is made beside its place and moved there when it is complete; a half-built one is never seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from filelock import FileLock
+
+from spaces_runner import bytecode, pythons, uv
+from spaces_runner.codec import encode
+from spaces_runner.environment import lock
+from spaces_runner.environment.failure import reason
+from spaces_runner.environment.sources import own_wheels
+from spaces_runner.environment.workshop import Workshop
+from spaces_runner.errors import BuildError
+from spaces_runner.pythons import Python
+from spaces_runner.report import Reporter
+from spaces_runner.settings import Settings
+from spaces_runner.types import Checkout, Environment, Resolution, SpaceSpec, Step, User
+
+LOCK_TIMEOUT_S = 2 * 3600.0
+FORMAT = "1"  # of an environment: another number builds all of them anew
+MARK = "environment.json"
+
+_START = '''"""Starts the runner's part of this environment; Pythons from 3.15 on call it (PEP 829)."""
+
+
+def start():
+    import _spaces_runner
+'''
+
+
+def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage is handed
+    resolution: Resolution,
+    spec: SpaceSpec,
+    checkout: Checkout,
+    settings: Settings,
+    report: Reporter,
+    user: User | None,
+    scratch: Path,
+    space_id: str,
+) -> Environment:
+    """The environment that `resolution` describes: the one that stands, or a new one.
+
+    Raises WheelBuildFailed or BuildError. Twenty callers at once make one environment; the others wait for it.
+    """
+    shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, user=user)
+    name = fingerprint(resolution, space_id=space_id, commit=checkout.commit)
+    target = settings.environments_dir / name
+    reused = _complete(target)
+    if not reused:
+        locks = settings.environments_dir / ".locks"
+        locks.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with FileLock(locks / name, timeout=LOCK_TIMEOUT_S):
+            reused = _complete(target)
+            if not reused:
+                _make(target, resolution, shop)
+    os.utime(target / MARK)  # for `prune`: it is in use
+    return Environment(
+        fingerprint=name,
+        prefix=str(target),
+        python=str(target / "bin" / "python"),
+        resolution=resolution,
+        reused=reused,
+    )
+
+
+def fingerprint(resolution: Resolution, *, space_id: str = "", commit: str = "") -> str:
+    """Names the environment of `resolution`: equal names are equal environments.
+
+    What a Space brought or built itself is its alone, so then its id and commit are part of the name.
+    """
+    parts = [FORMAT, resolution.lock, resolution.python, resolution.python_version, bootstrap().decode()]
+    if private(resolution):
+        parts += [space_id, commit]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def private(resolution: Resolution) -> bool:
+    return any(package.own for package in lock.packages(resolution.lock))
+
+
+def stands(resolution: Resolution, settings: Settings) -> bool:
+    """Whether the environment of `resolution` is there; False for one that only its Space may use."""
+    return not private(resolution) and _complete(settings.environments_dir / fingerprint(resolution))
+
+
+def bootstrap() -> bytes:
+    """The module that every environment holds."""
+    return (Path(__file__).parents[1] / "bootstrap" / "_spaces_runner.py").read_bytes()
+
+
+def _complete(target: Path) -> bool:
+    return (target / MARK).is_file()
+
+
+def _make(target: Path, resolution: Resolution, shop: Workshop) -> None:
+    part = target.with_name(f".{target.name}.part")
+    discard(part)
+    discard(target)
+    python = pythons.describe(resolution.python, shop.settings)
+    wheels = own_wheels(resolution, shop)
+    site = _skeleton(part, python)
+    _install(part, resolution, wheels, shop)
+    _add_bootstrap(site)
+    _point_scripts(part / "bin", python, target)
+    written = bytecode.write(site, target / site.relative_to(part), python, shop.settings.uv_cache_dir / "bytecode")
+    shop.report.log(f"Byte code: {written.compiled} modules compiled, {written.linked} taken from before")
+    if os.geteuid() != 0:
+        _write_protect(part)
+    mark = part / MARK
+    _let_write(part)
+    mark.write_text(json.dumps(encode(resolution)))
+    part.rename(target)
+
+
+def _skeleton(part: Path, python: Python) -> Path:
+    """An empty virtual environment. Ours, since uv would ask the interpreter inside, which runs what is installed."""
+    site = part / "lib" / f"python{python.minor}" / "site-packages"
+    site.mkdir(mode=0o755, parents=True)
+    (part / "lib64").symlink_to("lib")
+    (part / "bin").mkdir(mode=0o755)
+    (part / "bin" / "python").symlink_to(python.path)
+    for name in ("python3", f"python{python.minor}"):
+        (part / "bin" / name).symlink_to("python")
+    home = Path(python.path).parent
+    (part / "pyvenv.cfg").write_text(
+        f"home = {home}\nimplementation = CPython\nversion_info = {python.version}\n"
+        "include-system-site-packages = false\n"
+    )
+    return site
+
+
+def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop: Workshop) -> None:
+    text = lock.installable(resolution.lock, uv.LOCKED_INDEX)
+    packages = lock.packages(text)
+    listing = shop.scratch / "pylock.toml"
+    listing.write_text(text)
+    progress = _Progress(shop.report, len(packages) + len(wheels))
+    # By prefix: the interpreter that uv asks is the bare one, never the environment's, which runs its packages' .pth.
+    common = ("--python", resolution.python, "--prefix", str(part), "--no-build", "--link-mode", "hardlink")
+    quick = ("--preview-features", "pylock", "--allow-empty-requirements")
+    outcome = shop.installing(progress.line).run(("pip", "sync", *quick, *common, str(listing)), uv.INSTALL_TIMEOUT_S)
+    if outcome.ok and wheels:
+        # Without the shared cache: what a Space built stays out of it.
+        command = ("pip", "install", "--no-deps", "--no-index", "--no-cache", *common, *map(str, wheels))
+        outcome = shop.installing(progress.line).run(command, uv.INSTALL_TIMEOUT_S)
+    if not outcome.ok:
+        raise _install_failure(outcome)
+    progress.finish()
+
+
+def _install_failure(outcome: uv.Outcome) -> BuildError:
+    hint = "Check the network and launch again: what arrived is kept."
+    if "No space left" in outcome.text:
+        hint = "The disk is full: `spaces-runner prune` removes what nobody uses."
+    return BuildError("The packages could not be installed.", hint=hint, lines=reason(outcome.lines))
+
+
+class _Progress:
+    """uv's lines to the log, and to a count of packages."""
+
+    def __init__(self, report: Reporter, total: int) -> None:
+        self.report = report
+        self.total = total
+        self.fetched = 0
+        self.installed = 0
+
+    def line(self, line: str) -> None:
+        self.report.log(line)
+        word = line.split(maxsplit=1)[0] if line.strip() else ""
+        self.fetched += word in ("Downloaded", "Built")
+        self.installed += word == "+"
+        done = min(max(self.fetched, self.installed), self.total - 1)
+        self.report.progress(Step.ENVIRONMENT, max(done, 0), self.total, "packages")
+
+    def finish(self) -> None:
+        self.report.progress(Step.ENVIRONMENT, self.total, self.total, "packages")
+
+
+def _add_bootstrap(site: Path) -> None:
+    """The runner's module and what makes every Python of this environment import it."""
+    (site / "_spaces_runner.py").write_bytes(bootstrap())
+    (site / "_spaces_runner.pth").write_text("import _spaces_runner\n")
+    (site / "_spaces_runner_start.py").write_text(_START)
+    (site / "_spaces_runner.start").write_text("_spaces_runner_start:start\n")
+
+
+def _point_scripts(folder: Path, python: Python, target: Path) -> None:
+    """Console scripts start this environment's Python at its final place, not the bare one they were installed with."""
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_file():
+            continue
+        old, new = python.path.encode(), str(target / "bin" / "python").encode()
+        text = path.read_bytes()
+        if text.startswith(b"#!") and old in text[:512]:
+            path.unlink()  # it may be a hard link into uv's cache
+            path.write_bytes(text.replace(old, new, 2))
+            path.chmod(0o755)
+
+
+def _write_protect(root: Path) -> None:
+    """Where a Space runs as the same user as the runner: against accidents."""
+    for folder, _, files in os.walk(root, topdown=False):
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
+        Path(folder).chmod(0o555)
+
+
+def _let_write(folder: Path) -> None:
+    folder.chmod(0o755)
+
+
+def discard(root: Path) -> None:
+    """Remove an environment, write-protected or not; nothing happens where there is none."""
+    if not root.is_dir():
+        return
+    if os.geteuid() != 0:
+        for folder, _, _ in os.walk(root):
+            Path(folder).chmod(0o755)
+    shutil.rmtree(root)

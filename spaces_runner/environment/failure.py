@@ -1,0 +1,89 @@
+"""uv's account of a failure -> an error for people: what does not fit, in uv's own words, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from spaces_runner.environment.attempt import Answer
+from spaces_runner.environment.request import Request, Wishes
+from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
+
+MAX_LINES = 30
+
+_NOISE = re.compile(r"^(warning:|hint: Wheels are required|\s*$|Resolved |Using Python|\s*(?:Downloading|Downloaded) )")
+_BUILDING = re.compile(r"Failed to (?:download and )?build [`']?([^`'\n]+?)[`']?$", re.M)
+_UNKNOWN = re.compile(r"Because ([\w.-]+) was not found in the package registry")
+
+# What a failed build says, and what to do about it.
+_BUILD_HINTS = (
+    (r"nvcc|CUDA_HOME", "It compiles for CUDA: install the CUDA toolkit, or name a wheel of it for this Python."),
+    (r"(?:gcc|g\+\+|cc|clang)\b.*(?:not found|No such file)|Unknown compiler", "Install a compiler: build-essential."),
+    (r"Python\.h", "Python's headers are missing: install python3-dev, or choose another Python with --python."),
+    (r"\b(?:cargo|rustc?)\b", "It needs Rust (https://rustup.rs), or a Python for which it has wheels: --python."),
+    (r"\bcmake\b", "Install cmake."),
+    (r"No module named 'torch'", "It needs torch while it is built, which isolated builds cannot see; name a wheel."),
+    (r"No module named 'pkg_resources'|No module named 'distutils'", "It is too old for this Python: try --python."),
+    (r"No space left on device", "The disk is full: `spaces-runner prune` removes what nobody uses."),
+)
+
+
+def failure(answer: Answer, wishes: Wishes, request: Request) -> BuildError:
+    """The error for a question that no rung could answer."""
+    lines = reason(answer.outcome.lines)
+    text = answer.outcome.text
+    if answer.outcome.timed_out:
+        return Unresolvable("Resolving the requirements took too long.", hint="Pin more versions.", lines=lines)
+    if answer.network_failed:
+        return Unresolvable(
+            "The package index could not be reached.",
+            hint="Check the network, or name an index with PIP_INDEX_URL and try again.",
+            lines=lines,
+        )
+    if "Git operation failed" in text:
+        return Unresolvable(
+            "A repository among the requirements could not be fetched.",
+            hint="Check its address in requirements.txt; private repositories are out of a Space's reach.",
+            lines=lines,
+        )
+    if answer.build_failed:
+        return build_failure(text, lines)
+    if unknown := _UNKNOWN.search(text):
+        return Unresolvable(
+            f"The requirements name {unknown.group(1)}, which the package index does not have.",
+            hint="Correct its name in requirements.txt, or name the index that has it with PIP_EXTRA_INDEX_URL.",
+            lines=lines,
+        )
+    if re.search(rf"no version of gradio(?:\[[\w,]*\])?=={re.escape(wishes.gradio or '-')} ", text):
+        return Unresolvable(
+            f"There is no Gradio {wishes.gradio} on the package index.",
+            hint="Correct sdk_version in README.md; `pip index versions gradio` lists what there is.",
+            lines=lines,
+        )
+    gradio = f" with Gradio {wishes.gradio}" if wishes.gradio else ""
+    return Unresolvable(
+        f"The requirements do not fit together{gradio} on Python {request.python.version}.",
+        hint="The lines say which pins are at odds. Loosen one in requirements.txt, or try another --python.",
+        lines=lines,
+    )
+
+
+def build_failure(text: str, lines: tuple[str, ...]) -> WheelBuildFailed:
+    """The error for a package that could not be built."""
+    match = _BUILDING.search(text)
+    name = match.group(1).split(" @ ")[0] if match else "A package"
+    hint = next((hint for pattern, hint in _BUILD_HINTS if re.search(pattern, text, re.I)), "")
+    return WheelBuildFailed(
+        f"{name} has no wheel for this machine and could not be built from source.",
+        hint=hint or "Choose a Python for which it has wheels (--python), or a version of it that has some.",
+        lines=lines,
+    )
+
+
+def reason(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Of uv's output, the lines that say why: from its `error:` on, the middle left out where it is long."""
+    kept = [line for line in lines if not _NOISE.match(line)]
+    start = next((number for number, line in enumerate(kept) if re.match(r"error|\s+cause", line)), 0)
+    kept = kept[start:]
+    if len(kept) > MAX_LINES:
+        kept = [*kept[:5], "…", *kept[5 - MAX_LINES :]]
+    return tuple(kept)

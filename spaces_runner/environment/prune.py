@@ -1,0 +1,41 @@
+"""Removes environments that no Space uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Set as AbstractSet
+
+from filelock import FileLock, Timeout
+
+from spaces_runner import bytecode
+from spaces_runner.environment import answers
+from spaces_runner.environment.build import MARK, discard
+from spaces_runner.settings import Settings
+
+YOUNG_S = 600.0  # a launch that has just taken an environment has not written it down yet
+
+
+def prune(settings: Settings, keep: AbstractSet[str], *, young_s: float = YOUNG_S) -> tuple[str, ...]:
+    """Remove every environment whose fingerprint is not in `keep`, with its byte code; their names.
+
+    One that is being built, and one that was taken within `young_s` seconds, stays.
+    """
+    removed = []
+    folder = settings.environments_dir
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name = path.name.removeprefix(".").removesuffix(".part")
+        if path.name == ".locks" or name in keep:
+            continue
+        try:
+            with FileLock(folder / ".locks" / name, timeout=0):
+                mark = path / MARK
+                if mark.exists() and mark.stat().st_mtime > time.time() - young_s:
+                    continue
+                mark.unlink(missing_ok=True)  # first: from here on it is incomplete
+                discard(path)
+                removed.append(name)
+        except Timeout:
+            continue
+    bytecode.drop_unused(settings.uv_cache_dir / "bytecode")
+    answers.forget_old(settings)
+    return tuple(removed)

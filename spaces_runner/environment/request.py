@@ -1,0 +1,147 @@
+"""SpaceSpec and requirements files -> what a resolver is asked for. Reads files of the checkout, runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from spaces_runner import compat, requirements
+from spaces_runner.codec import encode
+from spaces_runner.pythons import Python
+from spaces_runner.requirements import Entry, Requirements
+from spaces_runner.sdks import gradio
+from spaces_runner.settings import Settings
+from spaces_runner.types import Checkout, SpaceSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a Space's files ask for, before anything is known of the Python."""
+
+    required: Requirements
+    gradio: str | None  # the version that decides: sdk_version, else the requirements' pin
+    contradicted: str | None  # the requirements' pin where it is not sdk_version's
+    committed: str  # "2024-05-31", or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to a resolver. Paths of the Space stand as `./path`, relative to its root."""
+
+    lines: tuple[str, ...]  # the Space's own
+    additions: tuple[str, ...]  # the Hub's
+    limits: tuple[str, ...]  # of the compatibility rows
+    constraints: tuple[str, ...]  # the Space's own
+    prerelease: bool
+    builds: bool  # a line names a project or repository, which cannot be read without running its code
+    python: Python
+
+    @property
+    def gradio_line(self) -> str:
+        return self.additions[0]
+
+    def relaxed(self, version: str | None) -> Request:
+        """Without our limits and Gradio's extras: nearer to what the author tried."""
+        return replace(self, limits=(), additions=(gradio.requirement(version, bare=True), *self.additions[1:]))
+
+
+def read_wishes(spec: SpaceSpec, checkout: Checkout) -> Wishes:
+    """The Space's requirements: what is installed first on the Hub, then the rest. Raises BadRequirements."""
+    required = _joined([requirements.read(checkout.path, path) for path in _files(spec)])
+    pin = required.pin("gradio")
+    version = spec.sdk_version or pin
+    contradicted = pin if pin and version and not _same(pin, version) else None
+    return Wishes(
+        required=required, gradio=version, contradicted=contradicted, committed=(checkout.committed_at or "")[:10]
+    )
+
+
+def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
+    """The question for `python`."""
+    facts = compat.Facts(
+        gradio=compat.gradio_version(wishes.gradio),
+        python=Version(python.version),
+        imports=frozenset(spec.imports),
+        committed=wishes.committed,
+    )
+    rows = [row.requirement for row in compat.additions(facts)]
+    added = gradio.additions(replace(spec, sdk_version=wishes.gradio), wishes.required, python.version)
+    said = {entry.name for entry in wishes.required.entries if entry.specifier or entry.url or entry.path}
+    limits = [row.requirement for row in compat.constraints(facts) if _name(row.requirement) not in said]
+    return Request(
+        lines=wishes.required.lines,
+        additions=tuple(dict.fromkeys([*added, *rows, "pip"])),
+        limits=tuple(limits),
+        constraints=wishes.required.constraints,
+        prerelease=wishes.required.prerelease,
+        builds=any(_must_build(entry) for entry in wishes.required.entries),
+        python=python,
+    )
+
+
+def placed_lines(lines: tuple[str, ...], root: Path, copies: dict[str, Path]) -> tuple[str, ...]:
+    """`lines` with the Space's paths absolute: those in `copies` (projects) are there, the rest below `root`.
+
+    Nothing is installed editable: an environment is shared and never changes.
+    """
+    placed = []
+    for line in lines:
+        plain = line.removeprefix("-e ")
+        if plain.startswith("./"):
+            path, _, extras = plain.partition("[")
+            relative = path.removeprefix("./").strip()
+            where = copies.get(relative, root / relative)
+            plain = f"{where}[{extras}" if extras else str(where)
+        elif plain.startswith("--find-links ./"):
+            plain = f"--find-links {root / plain.removeprefix('--find-links ./')}"
+        placed.append(plain)
+    return tuple(placed)
+
+
+def projects(required: Requirements) -> tuple[str, ...]:
+    """Paths of the projects and source archives of the Space that its requirements name."""
+    return tuple(entry.path for entry in required.entries if entry.path and not entry.path.endswith(".whl"))
+
+
+def key(request: Request, choice: compat.PythonChoice, wishes: Wishes, settings: Settings, driver: str) -> str:
+    """A name for the question: equal questions have equal answers, but for what is released in between."""
+    index = (settings.index_url, settings.extra_index_urls, settings.find_links)
+    asked = [encode(request), encode(choice), wishes.gradio, wishes.contradicted, index, driver, platform.machine()]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _files(spec: SpaceSpec) -> list[str]:
+    return [path for path in (spec.pre_requirements, spec.requirements) if path]
+
+
+def _joined(parts: list[Requirements]) -> Requirements:
+    return Requirements(
+        entries=tuple(entry for part in parts for entry in part.entries),
+        options=tuple(dict.fromkeys(option for part in parts for option in part.options)),
+        constraints=tuple(line for part in parts for line in part.constraints),
+        prerelease=any(part.prerelease for part in parts),
+    )
+
+
+def _must_build(entry: Entry) -> bool:
+    where = entry.path or entry.url.partition("#")[0]
+    return bool(where) and not where.endswith(".whl")
+
+
+def _same(left: str, right: str) -> bool:
+    return compat.gradio_version(left) == compat.gradio_version(right)
+
+
+def _name(line: str) -> str:
+    try:
+        return canonicalize_name(Requirement(line).name)
+    except InvalidRequirement:
+        return canonicalize_name(re.split(r"[^A-Za-z0-9._-]", line)[0])

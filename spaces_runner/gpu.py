@@ -1,0 +1,121 @@
+"""The GPUs of this machine, and which run has which. Knows NVML and the store's leases, no Space.
+
+Without a driver, or without the library, there are none, which is not an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from spaces_runner.errors import GpuUnavailable
+from spaces_runner.store import Store
+from spaces_runner.types import Gpu
+
+AUTO, NONE = "auto", "none"
+# GiB of the Hub's machines, by the beginning of their names. Source: the Hub's hardware table.
+_HARDWARE_GIB = (
+    ("t4", 16), ("l4", 24), ("l40s", 48), ("a10g", 24), ("a100", 80), ("h100", 80), ("h200", 141), ("zero", 70),
+)  # fmt: skip
+
+
+def inventory() -> tuple[Gpu, ...]:
+    """The GPUs that NVML sees, in its order."""
+    try:
+        import pynvml
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def choose(wanted: str, gpus: tuple[Gpu, ...], held: Mapping[str, int]) -> Gpu | None:
+    """The GPU for a run that asks for `wanted`: "auto", "none", an index or a UUID. `held`: runs by UUID.
+
+    "auto" takes the one that the fewest runs hold, and of those the one with most free memory; None where there is no
+    GPU. Raises GpuUnavailable where a particular one is not there.
+    """
+    if wanted == NONE:
+        return None
+    if wanted == AUTO:
+        return min(gpus, key=lambda gpu: (held.get(gpu.uuid, 0), -gpu.free_bytes, gpu.index), default=None)
+    for gpu in gpus:
+        if wanted in (str(gpu.index), gpu.uuid):
+            return gpu
+    there = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in gpus) or "none"
+    raise GpuUnavailable(
+        f"There is no GPU {wanted!r} on this machine. There: {there}.",
+        hint="Take one of these, or auto, or none.",
+    )
+
+
+def lease(store: Store, run_id: str, wanted: str) -> Gpu | None:
+    """Choose a GPU for a run and lease it until the run ends. Raises GpuUnavailable."""
+    gpus = () if wanted == NONE else inventory()
+
+    def uuid(held: Mapping[str, int]) -> str | None:
+        chosen = choose(wanted, gpus, held)
+        return chosen.uuid if chosen else None
+
+    leased = store.lease(run_id, uuid)
+    gpu = next((gpu for gpu in gpus if gpu.uuid == leased), None)
+    store.update(run_id, {"gpu": f"{gpu.index}: {gpu.name}" if gpu else None})
+    return gpu
+
+
+def release(store: Store, run_id: str) -> None:
+    """Give back what a run leases. The end of a run does so by itself."""
+    store.lease(run_id, lambda _: None)
+
+
+def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...]) -> str:
+    """One sentence on whether the GPUs here are what the Space's author suggests."""
+    wanted = _gib(spec_hardware or "")
+    best = max(gpus, key=lambda gpu: gpu.total_bytes, default=None)
+    if best is None:
+        return "There is no GPU here; " + (
+            f"the author suggests {spec_hardware} ({wanted} GiB)." if wanted else "the author asks for none."
+        )
+    here = f"{best.name} with {_in_gib(best.total_bytes)} GiB ({_in_gib(best.free_bytes)} GiB free)"
+    if not wanted:
+        return f"The author names no GPU; here is {here}."
+    verdict = "which is enough" if best.total_bytes >= wanted * 0.9 * 1024**3 else "which may be too small"
+    return f"The author suggests {spec_hardware} ({wanted} GiB); here is {here}, {verdict}."
+
+
+def _read(pynvml: object, index: int) -> Gpu:
+    nvml = vars(pynvml)
+    handle = nvml["nvmlDeviceGetHandleByIndex"](index)
+    memory = nvml["nvmlDeviceGetMemoryInfo"](handle)
+    return Gpu(
+        index=index,
+        uuid=_text(nvml["nvmlDeviceGetUUID"](handle)),
+        name=_text(nvml["nvmlDeviceGetName"](handle)),
+        total_bytes=int(memory.total),
+        free_bytes=int(memory.free),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _gib(hardware: str) -> int:
+    """Memory in GiB of one of the Hub's machines; 0 for one without a GPU. `4xlarge` and `x4` mean several cards."""
+    for name, gib in sorted(_HARDWARE_GIB, key=lambda entry: -len(entry[0])):
+        if hardware.lower().startswith(name):
+            count = re.search(r"x(\d+)$|^[a-z0-9]+-(\d+)x", hardware.lower())
+            return gib * int(next(filter(None, count.groups()), "1")) if count else gib
+    return 0
+
+
+def _in_gib(size: int) -> str:
+    return f"{size / 1024**3:.0f}"

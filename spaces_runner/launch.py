@@ -1,0 +1,124 @@
+"""What a Space's app is started with: command, working directory, environment. Pure: nothing is started or read here.
+
+Ports, the bootstrap's socket, the run mark and the secrets are added by the shim, at the moment it starts the app.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from spaces_runner.sdks import gradio
+from spaces_runner.settings import Settings, SpaceDirs
+from spaces_runner.types import (
+    Checkout,
+    Environment,
+    Finding,
+    Gpu,
+    LaunchPlan,
+    RefKind,
+    RunOptions,
+    SpaceRef,
+    SpaceSpec,
+    User,
+)
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Ours alone, whatever an owner asks for: with them a Space would leave the family, or believe that the Hub runs it.
+RESERVED = ("SPACES_RUNNER_SOCKET", "SPACES_RUNNER_RUN", "SYSTEM", "SPACES_ZERO_GPU")
+
+
+def plan(  # noqa: PLR0913  # the last stage takes what all the others made
+    *,
+    spec: SpaceSpec,
+    checkout: Checkout,
+    environment: Environment,
+    python: str,
+    dirs: SpaceDirs,
+    options: RunOptions,
+    user: User | None,
+    settings: Settings,
+    gpu: Gpu | None,
+    findings: tuple[Finding, ...],
+    diff: str,
+) -> LaunchPlan:
+    """The plan of a Space that stands ready in `dirs`, to be run by `python`, the overlay's."""
+    env = {
+        **_machine(python, dirs, settings, user),
+        **_hub(checkout.ref, spec, options, gpu),
+        **_gpu(options, gpu),
+        **{name: value for name, value in options.variables.items() if name not in RESERVED},
+    }
+    return LaunchPlan(
+        argv=gradio.argv(python, spec.app_file, options.app_args),
+        cwd=str(dirs.app),
+        env=env,
+        sdk=spec.sdk,
+        user=user,
+        share=options.share,
+        ready_timeout_s=spec.startup_timeout_s,
+        base_path=spec.base_path,
+        revision=checkout.commit,
+        findings=findings,
+        diff=diff,
+    )
+
+
+def _machine(python: str, dirs: SpaceDirs, settings: Settings, user: User | None) -> dict[str, str]:
+    """Where things are. Nothing of the owner's environment is handed on."""
+    name = f"space-{user.uid}" if user else "space"
+    certificates = {"SSL_CERT_FILE": settings.ca_file, "REQUESTS_CA_BUNDLE": settings.ca_file}
+    return {
+        "PATH": f"{Path(python).parent}:{SYSTEM_PATH}",
+        "VIRTUAL_ENV": str(Path(python).parents[1]),
+        "HOME": str(dirs.home),
+        "USER": name,
+        "LOGNAME": name,
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(dirs.tmp),
+        "HF_HOME": str(dirs.home / ".cache" / "huggingface"),
+        "XDG_CACHE_HOME": str(dirs.home / ".cache"),
+        "MPLCONFIGDIR": str(dirs.home / ".config" / "matplotlib"),
+        "PYTHONPATH": str(dirs.app),
+        "PYTHONUNBUFFERED": "1",
+        "BROWSER": "true",  # `inbrowser=True` must not start a text browser in the log
+        "NO_PROXY": "localhost,127.0.0.1",
+        "no_proxy": "localhost,127.0.0.1",
+        **{key: value for key, value in certificates.items() if value},
+    }
+
+
+def _hub(ref: SpaceRef, spec: SpaceSpec, options: RunOptions, gpu: Gpu | None) -> dict[str, str]:
+    """What the Hub tells a Space, and what its builder sets. Never SYSTEM=spaces: with it Gradio refuses to share."""
+    owner, name = ref.owner or "local", ref.name
+    return {
+        "SPACE_ID": f"{owner}/{name}" if ref.kind is not RefKind.SUBDOMAIN else ref.source,
+        "SPACE_AUTHOR_NAME": owner,
+        "SPACE_REPO_NAME": name,
+        "SPACE_TITLE": spec.title or name,
+        "SPACE_HOST": "127.0.0.1",
+        "ACCELERATOR": _slug(gpu.name) if gpu else "none",
+        "CPU_CORES": str(os.cpu_count() or 1),
+        "MEMORY": f"{_memory_gib()}Gi",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ALLOW_FLAGGING": "never",
+        "GRADIO_NUM_PORTS": "10",
+        "TQDM_POSITION": "-1",
+        "TQDM_MININTERVAL": "1",
+    }
+
+
+def _gpu(options: RunOptions, gpu: Gpu | None) -> dict[str, str]:
+    """One card, or none where the owner says so. On a machine without any, nothing needs hiding."""
+    if gpu is not None:
+        return {"CUDA_VISIBLE_DEVICES": gpu.uuid}
+    return {"CUDA_VISIBLE_DEVICES": ""} if options.gpu == "none" else {}
+
+
+def _memory_gib() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024**3
+
+
+def _slug(text: str) -> str:
+    return "-".join(text.lower().split())

@@ -1,0 +1,112 @@
+"""The order of the stages, and nothing else: a Space's address in, a launch plan or an inspection out.
+
+The only module that knows which stage follows which; the stages do not know each other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from spaces_runner import environment, gpu, launch, models, overlay, patch
+from spaces_runner.checkout import obtain
+from spaces_runner.detect import detect
+from spaces_runner.errors import UnsupportedSdk
+from spaces_runner.job import Job
+from spaces_runner.ownership import hand_over
+from spaces_runner.report import Reporter
+from spaces_runner.settings import Settings
+from spaces_runner.store import Store
+from spaces_runner.types import Inspection, LaunchPlan, RunOptions, Sdk, SpaceRef, SpaceSpec, Step, User
+
+_REFUSALS = {
+    Sdk.DOCKER: "Run its image where there is a container engine: docker run -p 7860:7860 registry.hf.space/….",
+    Sdk.STREAMLIT: "Start it by hand for now: streamlit run with the Space's app_file.",
+    Sdk.STATIC: "Serve its folder with any web server: python -m http.server.",
+}
+
+
+def build(job: Job, report: Reporter) -> LaunchPlan:
+    """Everything up to, and without, the start of the app. Raises the `RunnerError` of the stage that failed."""
+    settings, options, user = job.settings, job.options, job.user
+    dirs = settings.space(job.space_id)
+    checkout = obtain(job.ref, dirs.app, settings, report)
+    with report.step(Step.DETECT):
+        spec = detect(checkout, options)
+        require_supported(spec)
+    with report.step(Step.ENVIRONMENT) as note:
+        scratch = _scratch(dirs.root / "build")
+        resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
+        packages = environment.build(resolution, spec, checkout, settings, report, user, scratch, job.space_id)
+        python = overlay.lay(packages, dirs.venv, user)
+        models.prefetch(spec.preload, settings, report)
+        note.append("as it stood" if packages.reused else f"{len(resolution.packages)} packages")
+    with report.step(Step.PATCH) as note:
+        changes = patch.patch_tree(dirs.app, spec)
+        patch.apply(changes, dirs.app)
+        hand_over(dirs.app, user)
+        note.append(f"{len(changes.files)} files" if changes.files else "nothing to change")
+    leased = gpu.lease(Store(settings), job.run_id, options.gpu)
+    found = (*checkout.findings, *spec.findings, *resolution.findings, *packages.findings, *changes.findings)
+    return launch.plan(
+        spec=spec,
+        checkout=checkout,
+        environment=packages,
+        python=python,
+        dirs=dirs,
+        options=options,
+        user=user,
+        settings=settings,
+        gpu=leased,
+        findings=found,
+        diff=changes.diff,
+    )
+
+
+def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
+    """The whole plan of a Space. Fetches its files and resolves its packages; installs and starts nothing."""
+    settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=settings.home_dir) as folder:
+        Path(folder).chmod(0o755)
+        target = Path(folder, "app")
+        checkout = obtain(ref, target, settings, report)
+        with report.step(Step.DETECT):
+            spec = detect(checkout, options)
+            require_supported(spec)
+        with report.step(Step.ENVIRONMENT):
+            scratch = _scratch(Path(folder, "build"))
+            user = inspector(settings)
+            resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
+        with report.step(Step.PATCH):
+            changes = patch.patch_tree(target, spec)
+    gpus = gpu.inventory()
+    return Inspection(
+        checkout=checkout,
+        spec=spec,
+        resolution=resolution,
+        environment_ready=environment.stands(resolution, settings),
+        patch=changes,
+        gpus=gpus,
+        gpu_fit=gpu.fit(spec.suggested_hardware, gpus),
+        findings=(*checkout.findings, *spec.findings, *resolution.findings, *changes.findings),
+    )
+
+
+def require_supported(spec: SpaceSpec) -> None:
+    """Raises UnsupportedSdk for a kind of Space that cannot be started here yet."""
+    if spec.sdk is not Sdk.GRADIO:
+        raise UnsupportedSdk(f"This is a {spec.sdk} Space; only Gradio Spaces start here.", hint=_REFUSALS[spec.sdk])
+
+
+def inspector(settings: Settings) -> User | None:
+    """Who reads the metadata of source packages while a Space is only looked at: a user below those of the Spaces."""
+    return User(uid=settings.uid_base - 1, gid=settings.uid_base - 1) if os.geteuid() == 0 else None
+
+
+def _scratch(path: Path) -> Path:
+    """An empty directory, whatever an interrupted build left there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o755, parents=True)
+    return path

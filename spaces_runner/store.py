@@ -1,0 +1,446 @@
+"""What the runner remembers: Spaces, runs, events, leases of GPUs and ports, in one SQLite file. Knows no policy.
+
+Several faces and shims use the file at once. Every change is one transaction, on disk before it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spaces_runner.codec import decode, encode
+from spaces_runner.errors import PortTaken, SpaceBusy, StateError, StateTooNew, UnknownSpace
+from spaces_runner.process import Identity
+from spaces_runner.report import decode_event, encode_event
+from spaces_runner.schema import RUN_COLUMNS, SCHEMA, VERSION, identity, status
+from spaces_runner.settings import Settings
+from spaces_runner.types import (
+    Event,
+    Progress,
+    RefKind,
+    RunOptions,
+    SpaceRef,
+    SpaceStatus,
+    Stage,
+    User,
+)
+
+ID_CHARS = 40
+PORT_REST_S = 60.0  # a port stays in TIME_WAIT that long, and old Gradios bind without SO_REUSEADDR
+PORT_BLOCKS = 800  # of ten ports each: a wide range, so that none comes back soon
+USER_SLOTS = 4000
+_BUSY_S = 20.0
+_ACTIVE = tuple(stage.value for stage in Stage if stage.active)
+_IS_ACTIVE = f"stage IN ({','.join('?' * len(_ACTIVE))})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """A Space as it was last asked for."""
+
+    id: str
+    ref: SpaceRef
+    options: RunOptions
+    slot: int
+    stopping: bool  # the owner wants it stopped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The current or last run of a Space."""
+
+    id: str
+    space: Space
+    status: SpaceStatus
+    created: float
+    shim: Identity | None
+    app: Identity | None
+    diff: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The answer to a request to run. `fresh`: the caller must start a shim; else the Space is at work already."""
+
+    space: Space
+    run_id: str
+    fresh: bool
+
+
+class _Connection(sqlite3.Connection):
+    """Closes itself when its thread ends: Python 3.13 warns about one that was not closed."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Store:
+    """Typed access to the state database. May be shared by threads: each has its own connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the database, and makes it where there is none. Raises StateError."""
+        self._settings = settings
+        self._local = threading.local()
+        with self._errors():
+            self._prepare()
+
+    # Spaces
+
+    def admit(self, ref: SpaceRef, options: RunOptions, name: str | None = None) -> Admission:
+        """A run for `ref`: the one at work, or a new one. Of many callers at once exactly one gets a fresh run.
+
+        A Space is known by its source and its name; raises SpaceBusy where it is at work at another revision.
+        """
+        with self._change() as db:
+            row = db.execute(
+                "SELECT * FROM spaces WHERE kind = ? AND source = ? AND name = ?", (ref.kind, ref.source, name or "")
+            ).fetchone()
+            if row is not None and (run := self._active_run(db, row["id"])):
+                space = _space(row)
+                if space.ref.revision != ref.revision:
+                    raise SpaceBusy(
+                        f"{space.id} is at work at {space.ref.revision or 'its default branch'}.",
+                        hint="Stop it first, or give this one a name of its own.",
+                    )
+                return Admission(space=space, run_id=run, fresh=False)
+            space = _space(row) if row is not None else self._add_space(db, ref, name)
+            space = replace(space, ref=ref, options=options, stopping=False)
+            db.execute(
+                "UPDATE spaces SET revision = ?, options = ?, stopping = 0 WHERE id = ?",
+                (ref.revision, json.dumps(encode(options)), space.id),
+            )
+            return Admission(space=space, run_id=self._add_run(db, space), fresh=True)
+
+    def spaces(self) -> tuple[Space, ...]:
+        with self._errors():
+            return tuple(_space(row) for row in self._db.execute("SELECT * FROM spaces ORDER BY created"))
+
+    def space(self, space_id: str) -> Space:
+        """Raises UnknownSpace."""
+        with self._errors():
+            row = self._db.execute("SELECT * FROM spaces WHERE id = ?", (space_id,)).fetchone()
+        if row is None:
+            raise UnknownSpace(f"There is no Space {space_id!r} here.", hint="spaces-runner ps lists what there is.")
+        return _space(row)
+
+    def ask_stop(self, space_id: str) -> None:
+        """Remember that the owner wants it stopped, before anything is done about it."""
+        with self._change() as db:
+            db.execute("UPDATE spaces SET stopping = 1 WHERE id = ?", (space_id,))
+
+    def forget(self, space_id: str, meanwhile: Callable[[], None]) -> None:
+        """Drop a Space, its runs and its user. `meanwhile` runs while nobody can start it. Raises SpaceBusy."""
+        with self._change() as db:
+            if self._active_run(db, space_id):
+                raise SpaceBusy(f"{space_id} was started again.", hint="Stop it first.")
+            meanwhile()
+            self._drop_runs(db, space_id)
+            db.execute("DELETE FROM spaces WHERE id = ?", (space_id,))
+
+    def user(self, space: Space) -> User | None:
+        """Who the Space runs as: a user of its own where we are root, else nobody else."""
+        if os.geteuid() != 0:
+            return None
+        uid = self._settings.uid_base + space.slot
+        return User(uid=uid, gid=uid)
+
+    # Runs
+
+    def runs(self) -> tuple[Run, ...]:
+        """The current or last run of every Space, oldest Space first."""
+        with self._errors():
+            return tuple(_run(row) for row in self._db.execute(_RUNS + " ORDER BY spaces.created"))
+
+    def run(self, space_id: str) -> Run:
+        """Raises UnknownSpace."""
+        with self._errors():
+            row = self._db.execute(_RUNS + " WHERE spaces.id = ?", (space_id,)).fetchone()
+        if row is None:
+            self.space(space_id)
+            raise UnknownSpace(f"{space_id} was never started.", hint="Start it with spaces-runner run.")
+        return _run(row)
+
+    def record(self, run_id: str, event: Event, changes: Mapping[str, Any] | None = None) -> None:
+        """Append an event and set columns of its run with it. An active run's end frees its leases and ports.
+
+        `changes`: names of `schema.RUN_COLUMNS` to plain values, enums or dataclasses.
+        """
+        with self._change() as db:
+            data = encode_event(event)
+            step = str(data.get("step") or "")
+            if isinstance(event, Progress):  # the newest is all that anyone wants to see
+                db.execute(
+                    "DELETE FROM events WHERE run_id = ? AND kind = ? AND step = ?", (run_id, data["kind"], step)
+                )
+            db.execute(
+                "INSERT INTO events (run_id, kind, step, data) VALUES (?, ?, ?, ?)",
+                (run_id, data["kind"], step, json.dumps(data)),
+            )
+            self._update(db, run_id, changes or {})
+
+    def update(self, run_id: str, changes: Mapping[str, Any]) -> None:
+        """Set columns of a run without an event."""
+        with self._change() as db:
+            self._update(db, run_id, changes)
+
+    def end_lost(self, run_id: str, event: Event, changes: Mapping[str, Any]) -> bool:
+        """`record`, for a run that is still active only. False where somebody else ended it."""
+        with self._change() as db:
+            found = db.execute(f"SELECT 1 FROM runs WHERE id = ? AND {_IS_ACTIVE}", (run_id, *_ACTIVE)).fetchone()
+            if found is None:
+                return False
+            data = encode_event(event)
+            db.execute(
+                "INSERT INTO events (run_id, kind, step, data) VALUES (?, ?, '', ?)",
+                (run_id, data["kind"], json.dumps(data)),
+            )
+            self._update(db, run_id, changes)
+            return True
+
+    def events(self, run_id: str, since: int = 0) -> tuple[tuple[int, Event], ...]:
+        """The events of a run after number `since`, with their numbers, in order."""
+        with self._errors():
+            rows = self._db.execute("SELECT seq, data FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+                                    (run_id, since)).fetchall()  # fmt: skip
+        return tuple((row["seq"], decode_event(json.loads(row["data"]))) for row in rows)
+
+    # Leases
+
+    def lease(self, run_id: str, choose: Callable[[Mapping[str, int]], str | None]) -> str | None:
+        """Lease what `choose` picks, given how many runs hold each GPU (by UUID). None leases nothing."""
+        with self._change() as db:
+            rows = db.execute("SELECT gpu, COUNT(*) AS held FROM leases WHERE run_id != ? GROUP BY gpu", (run_id,))
+            chosen = choose({row["gpu"]: row["held"] for row in rows})
+            db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
+            if chosen is not None:
+                db.execute("INSERT INTO leases (run_id, gpu) VALUES (?, ?)", (run_id, chosen))
+            return chosen
+
+    def claim_ports(self, run_id: str, is_free: Callable[[int], bool], size: int = 10) -> range:
+        """`size` neighbouring free ports that no run had in the last minute. Raises PortTaken where there are none."""
+        base, width = self._settings.port_base, PORT_BLOCKS * 10
+        with self._change() as db:
+            db.execute("DELETE FROM ports WHERE released < ?", (time.time() - PORT_REST_S,))
+            taken = {port for row in db.execute("SELECT first, size FROM ports")
+                     for port in range(row["first"], row["first"] + row["size"])}  # fmt: skip
+            cursor = _counter(db, "port_cursor")
+            for step in range(0, width, size):
+                first = base + (cursor + step) % width
+                block = range(first, first + size)
+                if block.stop <= base + width and taken.isdisjoint(block) and all(map(is_free, block)):
+                    _set_counter(db, "port_cursor", block.stop - base)
+                    db.execute("INSERT INTO ports (first, size, run_id) VALUES (?, ?, ?)", (first, size, run_id))
+                    return block
+        raise PortTaken(
+            f"No {size} neighbouring ports are free between {base} and {base + width}.",
+            hint="Stop Spaces that are not needed, or set SPACES_RUNNER_PORT_BASE to another range.",
+        )
+
+    def release_ports(self, run_id: str) -> None:
+        """Give the run's ports back; they rest before anybody gets them again."""
+        with self._change() as db:
+            _release_ports(db, run_id)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if (db := getattr(self._local, "db", None)) is not None:
+            db.close()
+            del self._local.db
+
+    # Inside
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(
+                self._settings.database,
+                timeout=_BUSY_S,
+                isolation_level=None,
+                check_same_thread=False,  # each thread has its own; the last one may be closed by another
+                factory=_Connection,
+            )
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA cache_size = -512")  # KiB; shims are many and must stay small
+            self._local.db = db
+        return db
+
+    def _prepare(self) -> None:
+        self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.close(os.open(self._settings.database, os.O_CREAT | os.O_RDWR, 0o600))
+        db = self._db
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == VERSION:
+            return
+        if version > VERSION:
+            raise StateTooNew(
+                f"{self._settings.database} was written by a newer version of Spaces Runner.",
+                hint="Update this one, or set SPACES_RUNNER_HOME to another directory.",
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        with self._change() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        database = self._settings.database
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StateError(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise StateError(
+                f"The state directory {database.parent} cannot be used: {error.strerror}.",
+                hint="Set SPACES_RUNNER_HOME to a directory that you may write.",
+            ) from error
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes; nobody else writes meanwhile."""
+        with self._errors():
+            db = self._db
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def _active_run(self, db: sqlite3.Connection, space_id: str) -> str | None:
+        row = db.execute(f"SELECT id FROM runs WHERE space_id = ? AND {_IS_ACTIVE}", (space_id, *_ACTIVE)).fetchone()
+        return str(row["id"]) if row else None
+
+    def _add_space(self, db: sqlite3.Connection, ref: SpaceRef, name: str | None) -> Space:
+        taken = {row["id"]: row["slot"] for row in db.execute("SELECT id, slot FROM spaces")}
+        space = Space(
+            id=_free_id(name or "-".join(part for part in (ref.owner, ref.name) if part), taken),
+            ref=ref,
+            options=RunOptions(),
+            slot=_free_slot(db, set(taken.values())),
+            stopping=False,
+        )
+        db.execute(
+            "INSERT INTO spaces (id, kind, source, name, revision, options, slot, created) VALUES (?,?,?,?,?,?,?,?)",
+            (space.id, ref.kind, ref.source, name or "", ref.revision, "{}", space.slot, time.time()),
+        )
+        return space
+
+    def _add_run(self, db: sqlite3.Connection, space: Space) -> str:
+        self._drop_runs(db, space.id)
+        run_id = uuid.uuid4().hex
+        db.execute(
+            "INSERT INTO runs (id, space_id, stage, created) VALUES (?, ?, ?, ?)",
+            (run_id, space.id, Stage.BUILDING.value, time.time()),
+        )
+        return run_id
+
+    def _drop_runs(self, db: sqlite3.Connection, space_id: str) -> None:
+        for row in db.execute("SELECT id FROM runs WHERE space_id = ?", (space_id,)).fetchall():
+            _free(db, row["id"])
+            db.execute("DELETE FROM events WHERE run_id = ?", (row["id"],))
+        db.execute("DELETE FROM runs WHERE space_id = ?", (space_id,))
+
+    def _update(self, db: sqlite3.Connection, run_id: str, changes: Mapping[str, Any]) -> None:
+        if unknown := set(changes) - set(RUN_COLUMNS):
+            raise ValueError(f"runs have no columns {sorted(unknown)}")
+        for name, value in changes.items():
+            db.execute(f"UPDATE runs SET {name} = ? WHERE id = ?", (_plain(value), run_id))
+        if (stage := changes.get("stage")) is not None and not Stage(stage).active:
+            _free(db, run_id)
+
+
+_RUNS = (
+    "SELECT runs.*, spaces.kind, spaces.source, spaces.name, spaces.revision, spaces.options, spaces.slot, "
+    "spaces.stopping, runs.id AS run_id, runs.created AS run_created "
+    "FROM runs JOIN spaces ON spaces.id = runs.space_id"
+)
+
+
+def _plain(value: Any) -> Any:
+    encoded = encode(value)
+    return json.dumps(encoded) if isinstance(encoded, dict | list) else encoded
+
+
+def _counter(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+    return int(row["value"]) if row else 0
+
+
+def _set_counter(db: sqlite3.Connection, name: str, value: int) -> None:
+    db.execute("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (name, value))
+
+
+def _free(db: sqlite3.Connection, run_id: str) -> None:
+    db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
+    _release_ports(db, run_id)
+
+
+def _release_ports(db: sqlite3.Connection, run_id: str) -> None:
+    db.execute("UPDATE ports SET released = ? WHERE run_id = ? AND released IS NULL", (time.time(), run_id))
+
+
+def _free_id(text: str, taken: Mapping[str, int]) -> str:
+    base = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:ID_CHARS].strip("-") or "space"
+    found, number = base, 2
+    while found in taken:
+        suffix = f"-{number}"
+        found, number = base[: ID_CHARS - len(suffix)].rstrip("-") + suffix, number + 1
+    return found
+
+
+def _free_slot(db: sqlite3.Connection, taken: set[int]) -> int:
+    """The next number nobody has. It goes round, so that a new Space does not meet what the last one left in /tmp."""
+    cursor = _counter(db, "slot_cursor")
+    for step in range(USER_SLOTS):
+        slot = (cursor + step) % USER_SLOTS
+        if slot not in taken:
+            _set_counter(db, "slot_cursor", slot + 1)
+            return slot
+    raise StateError("Every user for Spaces is taken.", hint="Remove Spaces that are not needed: spaces-runner rm.")
+
+
+def _space(row: sqlite3.Row) -> Space:
+    return Space(
+        id=row["space_id"] if "space_id" in row.keys() else row["id"],  # noqa: SIM118  # a Row is no mapping
+        ref=SpaceRef(kind=RefKind(row["kind"]), source=row["source"], revision=row["revision"]),
+        options=decode(RunOptions, json.loads(row["options"])),
+        slot=row["slot"],
+        stopping=bool(row["stopping"]),
+    )
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["run_id"],
+        space=_space(row),
+        status=status(row),
+        created=row["run_created"],
+        shim=identity(row["shim"]),
+        app=identity(row["app"]),
+        diff=row["diff"],
+    )
+
+
+def _advice(error: sqlite3.DatabaseError) -> str:
+    if "locked" in str(error):
+        return "Another program holds it for long. Try again; SPACES_RUNNER_HOME must be on a local disk."
+    if "full" in str(error):
+        return "Free some disk space: spaces-runner prune removes what no Space uses."
+    return "Stop what runs, move the file away and start again; Spaces then have to be pasted anew."

@@ -1,0 +1,237 @@
+"""Runs the uv binary: a clean environment, a deadline, every line of its output to whoever listens.
+
+Knows uv's switches that hold for every call, not what it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from spaces_runner.sanitize import clean_line
+from spaces_runner.settings import Settings
+from spaces_runner.types import User
+
+RESOLVE_TIMEOUT_S = 900.0
+INSTALL_TIMEOUT_S = 3600.0
+PIPE_TIMEOUT_S = 10.0
+MAX_STDOUT = 32 * 1024**2  # a lock of a thousand packages is under 2 MB
+MAX_LINES = 2000  # of standard error that are kept for an error message
+
+# Stands for the index of packages whose URL and hash are known. It is never asked for anything.
+LOCKED_INDEX = "https://locked.invalid/simple"
+
+LineSink = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a command ended. `lines` are the last ones of its standard error, harmless text."""
+
+    code: int
+    stdout: str
+    lines: tuple[str, ...]
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Where a uv call keeps its things and whose it is. `user` None: the runner itself."""
+
+    cache: Path
+    home: Path
+    user: User | None = None
+
+
+def own_room(settings: Settings, scratch: Path) -> Room:
+    """The runner's: its cache is shared by all environments, and only the runner writes it."""
+    settings.uv_cache_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return Room(cache=settings.uv_cache_dir, home=scratch)
+
+
+def space_room(scratch: Path, user: User | None) -> Room:
+    """A Space's: a cache, a home and a temporary directory that nobody else ever reads from.
+
+    What is built there may be anything, since building runs the Space's code.
+    """
+    home = scratch / "own"
+    for folder in (home, home / "cache", home / "tmp"):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o755)
+            if user is not None:
+                os.chown(folder, user.uid, user.gid)
+    return Room(cache=home / "cache", home=home, user=user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uv:
+    """The binary with the settings of the machine, in a room. Every line of its standard error goes to `on_line`."""
+
+    settings: Settings
+    room: Room
+    on_line: LineSink
+    variables: Mapping[str, str] = field(default_factory=dict)  # besides those of `environment`
+
+    def run(self, arguments: tuple[str, ...], timeout_s: float, stdin: str = "") -> Outcome:
+        """`uv ARGUMENTS`, read to its end. A call past `timeout_s` is killed with all its children."""
+        user = self.room.user
+        command = (*_no_new_privileges(user, self.settings), str(binary(self.settings, user)), *arguments)
+        process = subprocess.Popen(
+            command,
+            env={**environment(self.settings, self.room), **self.variables},
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            umask=0o022,
+            user=None if user is None else user.uid,
+            group=None if user is None else user.gid,
+            extra_groups=None if user is None else [],
+        )
+        return _Watch(process=process, on_line=self.on_line).finish(stdin.encode(), timeout_s)
+
+
+@dataclass(slots=True)
+class _Watch:
+    process: subprocess.Popen[bytes]
+    on_line: LineSink
+    output: list[bytes] = field(default_factory=list)
+    timed_out: bool = False
+
+    def finish(self, stdin: bytes, timeout_s: float) -> Outcome:
+        """Feed it, read it and wait for it; whatever it leaves running in its group ends with it."""
+        reader = threading.Thread(target=self._read_stdout, daemon=True)
+        feeder = threading.Thread(target=self._write, args=(stdin,), daemon=True)
+        alarm = threading.Timer(timeout_s, self._give_up)
+        for thread in (reader, feeder, alarm):
+            thread.start()
+        lines: deque[str] = deque(maxlen=MAX_LINES)
+        try:
+            for raw in _pipe(self.process.stderr):
+                lines.append(clean_line(raw.decode("utf-8", "replace").rstrip("\n")))
+                self.on_line(lines[-1])
+            code = self.process.wait()
+        finally:
+            alarm.cancel()
+            self._kill()
+        reader.join(timeout=PIPE_TIMEOUT_S)
+        output = b"".join(self.output).decode("utf-8", "replace")
+        return Outcome(code=code, stdout=output, lines=tuple(lines), timed_out=self.timed_out)
+
+    def _write(self, text: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError), _pipe(self.process.stdin) as pipe:
+            pipe.write(text)  # where it ends without reading, its exit code says why
+
+    def _read_stdout(self) -> None:
+        size = 0
+        with _pipe(self.process.stdout) as pipe:
+            while chunk := pipe.read(65536):
+                size += len(chunk)
+                if size <= MAX_STDOUT:
+                    self.output.append(chunk)
+
+    def _give_up(self) -> None:
+        self.timed_out = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # all of them are gone
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process was started without pipes")
+    return pipe
+
+
+def environment(settings: Settings, room: Room) -> dict[str, str]:
+    """The variables of a uv call: index settings and paths. Nothing of the owner's, above all no token."""
+    env = {
+        "HOME": str(room.home),
+        "LANG": "C.UTF-8",
+        "PATH": settings.path,
+        "TMPDIR": str(room.home / "tmp") if (room.home / "tmp").is_dir() else str(room.home),
+        "UV_CACHE_DIR": str(room.cache),
+        "UV_PYTHON_INSTALL_DIR": str(settings.pythons_dir),
+        "UV_PYTHON_DOWNLOADS": "manual",
+        "UV_NO_CONFIG": "1",
+        "UV_NO_PROGRESS": "1",
+        "UV_NO_COLOR": "1",
+        "NO_COLOR": "1",
+        "UV_LINK_MODE": "hardlink",
+        "UV_HTTP_RETRIES": "2",
+        # As pip does: an index that a requirements file adds does not hide the newer versions of the others.
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    if settings.index_url:
+        env["UV_DEFAULT_INDEX"] = settings.index_url
+    if settings.extra_index_urls:
+        env["UV_INDEX"] = " ".join(settings.extra_index_urls)
+    if settings.find_links:
+        env["UV_FIND_LINKS"] = ",".join(settings.find_links)
+    if settings.ca_file:
+        env |= {"SSL_CERT_FILE": settings.ca_file, "GIT_SSL_CAINFO": settings.ca_file, "PIP_CERT": settings.ca_file}
+    return env
+
+
+def locked_index(settings: Settings) -> dict[str, str]:
+    """Variables that make `LOCKED_INDEX` the default; the real ones stay for the credentials that their URLs hold."""
+    real = (settings.index_url, *settings.extra_index_urls)
+    known = {"UV_INDEX": " ".join(url for url in real if url)}
+    return {"UV_DEFAULT_INDEX": LOCKED_INDEX, **(known if known["UV_INDEX"] else {})}
+
+
+def binary(settings: Settings, user: User | None) -> Path:
+    """The uv binary that `user` can run: the installed one, or a copy where that lies below a closed directory."""
+    import uv
+
+    installed = Path(uv.find_uv_bin())
+    if user is None or open_to_all(installed):
+        return installed
+    status = installed.stat()
+    copy = settings.bin_dir / f"uv-{status.st_size}-{status.st_mtime_ns}"
+    if not copy.exists():
+        settings.bin_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        part = copy.with_name(f".{copy.name}.{os.getpid()}")
+        shutil.copyfile(installed, part)
+        part.chmod(0o755)
+        part.replace(copy)
+    return copy
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether every user may enter the directories above the real `path`, and read and run it."""
+    try:
+        real = path.resolve(strict=True)
+        if real.stat().st_mode & 0o005 != 0o005:
+            return False
+        return all(parent.stat().st_mode & 0o001 for parent in real.parents)
+    except OSError:
+        return False
+
+
+def _no_new_privileges(user: User | None, settings: Settings) -> tuple[str, ...]:
+    """A prefix after which set-user-id programs give a Space's build nothing."""
+    setpriv = shutil.which("setpriv", path=settings.path) if user is not None else None
+    return (setpriv, "--no-new-privs") if setpriv else ()

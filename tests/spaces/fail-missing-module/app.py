@@ -1,0 +1,12 @@
+import module_that_nobody_has
+
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+demo = gr.Interface(rev, "text", "text")
+
+demo.launch()

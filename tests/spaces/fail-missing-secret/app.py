@@ -1,0 +1,13 @@
+import os
+
+KEY = os.environ['OPENAI_API_KEY']
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+demo = gr.Interface(rev, "text", "text")
+
+demo.launch()

@@ -1,0 +1,4 @@
+from setuptools import setup
+
+raise RuntimeError("no compiler for broken")
+setup(name="broken")

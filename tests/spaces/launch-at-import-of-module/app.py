@@ -1,0 +1,1 @@
+import web.interface  # noqa: F401

@@ -1,0 +1,3 @@
+from ui import start
+
+start(port=7860)

@@ -1,0 +1,12 @@
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+demo = gr.Interface(rev, "text", "text")
+
+
+def start(port):
+    demo.launch(server_port=port, share=False)

@@ -1,0 +1,3 @@
+import os
+
+os.system("python moe/serve/web.py --model tiny")

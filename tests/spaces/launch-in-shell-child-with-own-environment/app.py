@@ -1,0 +1,3 @@
+import subprocess
+
+subprocess.run("python ui.py", env={"MODE": "UI"}, shell=True, check=True)

@@ -1,0 +1,13 @@
+import os
+
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+demo = gr.Interface(rev, "text", "text")
+
+assert os.environ["MODE"] == "UI"
+demo.launch()

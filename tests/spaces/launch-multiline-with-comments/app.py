@@ -1,0 +1,18 @@
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+with gr.Blocks() as demo:
+    given = gr.Textbox()
+    answer = gr.Textbox()
+    gr.Button("Go").click(rev, given, answer, api_name="rev")
+
+demo.launch(
+    # share=True would be nice, but
+    share=False,  # not (on) the Hub)
+    server_name="0.0.0.0",
+    show_error=True,
+)  # .launch(share=True)

@@ -1,0 +1,12 @@
+import os
+
+import gradio as gr
+
+
+def rev(text):
+    return text[::-1]
+
+
+demo = gr.Interface(rev, "text", "text")
+
+demo.launch(server_port=int(os.environ.get("PORT", 7860)))
