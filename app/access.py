@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,8 +52,13 @@ _PROTECTION = (
 
 @dataclass(slots=True)
 class Hosts:
-    """The host names this server answers to. `add` takes a name, `name:port` or a URL, which alone can say https."""
+    """The host names this server answers to. `add` takes a name, `name:port` or a URL, which alone can say https.
 
+    `addresses`: answer to any bare address, too, for a server that listens on all of them. A foreign page can point a
+    name of its own at this machine, but not make the browser call it by its number.
+    """
+
+    addresses: bool = False
     _https: dict[str, bool] = field(default_factory=dict)
 
     def add(self, entry: str) -> None:
@@ -73,6 +79,8 @@ class Hosts:
         if name in LOOPBACK:
             return Host(netloc=host, https=False, loopback=True)
         https = self._https.get(host, self._https.get(name))
+        if https is None and self.addresses and _is_address(name):
+            https = False
         return None if https is None else Host(netloc=host, https=https, loopback=False)
 
 
@@ -101,6 +109,14 @@ def _hostname(host: str) -> str | None:
         return None
     plain = parts.netloc == host and parts.username is None and port != 0
     return parts.hostname if plain else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

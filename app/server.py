@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -22,6 +23,7 @@ from app.peers import space_test
 from spaces_runner.settings import Settings
 
 PORTS_TRIED = 100
+EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ def bind(host: str, port: int) -> socket.socket:
             listener.listen(2048)
         except OSError as error:
             listener.close()
-            if not isinstance(error, PermissionError) and error.errno != 98:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
             continue
         return listener
@@ -93,10 +95,16 @@ def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts
 
 
 def known_hosts(options: ServerOptions) -> Hosts:
-    hosts = Hosts()
-    for entry in options.allow_hosts:
+    """The names the command line allows, and the address that is listened on. Raises ValueError."""
+    everywhere = options.host in EVERYWHERE
+    hosts = Hosts(addresses=everywhere)
+    for entry in (*options.allow_hosts, *(() if everywhere else (_bracketed(options.host),))):
         hosts.add(entry)
     return hosts
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 class Server(uvicorn.Server):

@@ -69,6 +69,11 @@ def missing_imports(imports: Iterable[str], packages: Iterable[str], hub: bool =
     return tuple(name for name in imports if name not in provided and not names & set(_providers(name)))
 
 
+def package_of(module: str) -> str:
+    """The package to install for `module` (dotted or not), as far as is known."""
+    return _providers(module.partition(".")[0])[0]
+
+
 @cache
 def _table() -> dict[str, dict[str, list[str]]]:
     text = resources.files("spaces_runner").joinpath("data/imports.toml").read_text("utf-8")
@@ -143,7 +148,7 @@ def _zero_gpu(view: View) -> Iterator[Finding]:
         yield Finding(
             code="zero-gpu",
             severity=Severity.INFO,
-            message=f"The Space was written for ZeroGPU ({place}): here its models stay in this GPU's memory all along.",
+            message=f"The Space was written for ZeroGPU ({place}): its models stay in this GPU's memory all along.",
             remedy="Where memory runs out, stop other Spaces or choose a larger GPU with --gpu.",
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -33,22 +32,30 @@ class Scope:
         return isinstance(self.node, ast.ClassDef)
 
 
-FindModule: TypeAlias = Callable[[str, int], "Code | None"]  # dotted name, level of a relative import
+Calls: TypeAlias = "list[tuple[ast.Call, Scope]]"
 
 
-def no_module(name: str, level: int) -> Code | None:
-    """Where there is no other file to look at."""
-    return None
+class Tree:
+    """The other modules of a Space. This one has none; `patch` has one that reads files."""
+
+    def module(self, name: str, level: int, seen_from: str) -> Code | None:
+        """The module that `import name` finds in the file `seen_from`; `level` counts the dots of a relative one."""
+        return None
+
+    def calls(self, name: str) -> Calls:
+        """The calls, in any file, of something whose last part is `name`."""
+        return []
 
 
 class Code:
-    """The names of one module. `find_module` gives the Space's other modules."""
+    """The names of one module: the file `path` of `world`."""
 
-    def __init__(self, tree: ast.Module, find_module: FindModule = no_module) -> None:
-        self.find_module = find_module
+    def __init__(self, tree: ast.Module, path: str = "", world: Tree | None = None) -> None:
+        self.path = path
+        self.world = world or Tree()
         self.top = Scope(node=tree, code=self)
         self.scopes: dict[ast.AST, Scope] = {tree: self.top}
-        self.calls: dict[str, list[tuple[ast.Call, Scope]]] = {}  # by the last part of what is called
+        self.calls: dict[str, Calls] = {}  # by the last part of what is called
         self.launches: list[tuple[ast.Attribute, Scope]] = []  # every `x.launch`
         self.callees: dict[ast.AST, ast.Call] = {}
         self.stars: list[str] = []  # modules of `from module import *`, with the dots of relative ones
@@ -58,6 +65,14 @@ class Code:
             node, scope = stack.pop()
             inner = _collect(node, scope)
             stack.extend((child, inner) for child in ast.iter_child_nodes(node))
+
+    def find_module(self, name: str, level: int) -> Code | None:
+        return self.world.module(name, level, self.path)
+
+    def calls_anywhere(self, name: str) -> Calls:
+        """The calls of `name` here and in the Space's other files."""
+        others = [found for found in self.world.calls(name) if found[1].code.path != self.path]
+        return [*self.calls.get(name, ()), *others]
 
 
 def _collect(node: ast.AST, scope: Scope) -> Scope:

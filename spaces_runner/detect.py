@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
 
-from spaces_runner import advice, frontmatter, requirements, scan
+from spaces_runner import advice, frontmatter, scan
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
 from spaces_runner.frontmatter import FrontMatter
+from spaces_runner.requirements import Requirements, read, read_packages
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Checkout, Finding, RunOptions, Sdk, Severity, SpaceSpec
 
@@ -38,7 +39,7 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     app_file = _app_file(meta, sdk, root)
     sdk_version, version_findings = _version(meta, "sdk_version")
     python_version, python_findings = _python(meta)
-    files = _Files.read(root)
+    files = _Files.of(root)
     facts = scan.scan(root, app_file) if app_file.endswith(".py") else scan.Facts()
     secrets = tuple(sorted(advice.missing_variables(facts, options)))
     view = advice.View(
@@ -73,21 +74,21 @@ class _Files:
     requirements: str | None
     pre_requirements: str | None
     packages: tuple[str, ...]
-    required: requirements.Requirements | None  # None: there is a file that cannot be read; the next stage says so
+    required: Requirements | None  # None: there is a file that cannot be read; the next stage says so
     findings: tuple[Finding, ...]
 
     @classmethod
-    def read(cls, root: Path) -> _Files:
+    def of(cls, root: Path) -> _Files:
         names = [name if (root / name).is_file() else None for name in ("requirements.txt", "pre-requirements.txt")]
         packages: tuple[str, ...] = ()
         findings: tuple[Finding, ...] = ()
-        required: requirements.Requirements | None = None
+        required: Requirements | None = None
         try:
             if (root / "packages.txt").is_file():
-                packages, findings = requirements.read_packages(root, "packages.txt")
-            read = [requirements.read(root, name) for name in names if name]
-            required = requirements.Requirements(entries=tuple(entry for one in read for entry in one.entries))
-            findings += tuple(finding for one in read for finding in one.findings)
+                packages, findings = read_packages(root, "packages.txt")
+            parsed = [read(root, name) for name in names if name]
+            required = Requirements(entries=tuple(entry for one in parsed for entry in one.entries))
+            findings += tuple(finding for one in parsed for finding in one.findings)
         except BadRequirements:
             required = None
         return cls(

@@ -291,7 +291,7 @@ def unreachable(url: str, settings: Settings) -> str:
 
 
 def _knock(url: str, settings: Settings) -> str:
-    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "spaces-runner"})
+    request = urllib.request.Request(url, headers={"User-Agent": "spaces-runner"})
     try:
         context = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https:") else None
         with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT_S, context=context):

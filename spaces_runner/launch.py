@@ -45,7 +45,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
     """The plan of a Space that stands ready in `dirs`, to be run by `python`, the overlay's."""
     env = {
         **_machine(python, dirs, settings, user),
-        **_hub(checkout.ref, spec, options, gpu),
+        **_hub(checkout.ref, spec, gpu),
         **_gpu(options, gpu),
         **{name: value for name, value in options.variables.items() if name not in RESERVED},
     }
@@ -54,6 +54,8 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         cwd=str(dirs.app),
         env=env,
         sdk=spec.sdk,
+        sdk_version=spec.sdk_version,
+        python_version=environment.resolution.python_version,
         user=user,
         share=options.share,
         ready_timeout_s=spec.startup_timeout_s,
@@ -77,6 +79,7 @@ def _machine(python: str, dirs: SpaceDirs, settings: Settings, user: User | None
         "SHELL": "/bin/sh",
         "LANG": "C.UTF-8",
         "TMPDIR": str(dirs.tmp),
+        "GRADIO_TEMP_DIR": str(dirs.tmp / "gradio"),
         "HF_HOME": str(dirs.home / ".cache" / "huggingface"),
         "XDG_CACHE_HOME": str(dirs.home / ".cache"),
         "MPLCONFIGDIR": str(dirs.home / ".config" / "matplotlib"),
@@ -89,7 +92,7 @@ def _machine(python: str, dirs: SpaceDirs, settings: Settings, user: User | None
     }
 
 
-def _hub(ref: SpaceRef, spec: SpaceSpec, options: RunOptions, gpu: Gpu | None) -> dict[str, str]:
+def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
     """What the Hub tells a Space, and what its builder sets. Never SYSTEM=spaces: with it Gradio refuses to share."""
     owner, name = ref.owner or "local", ref.name
     return {

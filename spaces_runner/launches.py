@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from spaces_runner.bindings import Code
+from spaces_runner.libraries import WRAPPERS
 from spaces_runner.tracing import Kind, Value, Values, member, values
-
-# Objects of other libraries whose `launch` is Gradio's or hands its arguments on to it.
-_WRAPPERS = frozenset({"fastrtc.Stream().ui", "smolagents.GradioUI()", "smolagents.gradio_ui.GradioUI()"})
 
 
 class Verdict(Enum):
@@ -59,7 +57,7 @@ def _verdict(value: Value) -> Verdict:
         case Kind.FOREIGN | Kind.MODULE | Kind.METHOD | Kind.CONTAINER | Kind.FUNCTION:
             return Verdict.OTHER
         case Kind.EXTERNAL:
-            return Verdict.GRADIO if value.path in _WRAPPERS else Verdict.UNKNOWN
+            return Verdict.GRADIO if value.path in WRAPPERS else Verdict.UNKNOWN
         case Kind.INSTANCE | Kind.CLASS:
             bound = Verdict.GRADIO if value.kind is Kind.INSTANCE else Verdict.UNBOUND
             kinds = {found.kind for found in member(value, "launch", 0)}

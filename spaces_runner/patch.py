@@ -12,12 +12,13 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 
 from spaces_runner import pysource
-from spaces_runner.bindings import Code, FindModule, no_module
+from spaces_runner.bindings import Calls, Code, Tree
 from spaces_runner.errors import PatchError
 from spaces_runner.launches import Launch, Verdict, find
 from spaces_runner.sanitize import clean_line
@@ -41,7 +42,7 @@ class Change(Enum):
 
 def patch_source(source: str, path: str) -> PatchedFile | None:
     """`source`, the text of the file `path`, with every launch sharing; None when there is nothing to change. Pure."""
-    return _Patcher(find_module=no_module).file(source, path)
+    return _Patcher(world=Tree()).file(source, path)
 
 
 def patch_tree(root: Path, spec: SpaceSpec) -> Patch:
@@ -53,7 +54,7 @@ def patch_tree(root: Path, spec: SpaceSpec) -> Patch:
         name = path.relative_to(root).as_posix()
         try:
             text = _launching_text(path)
-            patcher = _Patcher(find_module=sources.finder(name))
+            patcher = _Patcher(world=sources)
             patched = patcher.file(text, name) if text else None
         except pysource.Unreadable as exc:
             findings.append(_unreadable(name, exc))
@@ -111,45 +112,46 @@ def _launching_text(path: Path) -> str:
     return pysource.decode(raw).text if b"launch" in raw else ""
 
 
-class _Sources:
+class _Sources(Tree):
     """The Space's own modules, each read once and only when a name leads there."""
 
     def __init__(self, root: Path, app_dir: str) -> None:
         self._root = root
-        self._app_dir = root / app_dir
-        self._codes: dict[Path, Code | None] = {}
+        self._folders = (root / app_dir, root)
+        self._codes: dict[str, Code | None] = {}
+        self._texts: dict[str, str] | None = None
 
-    def finder(self, name: str) -> FindModule:
-        """How the file `name` (relative to the root) finds modules."""
-        here = (self._root / name).parent
-
-        def find_module(module: str, level: int) -> Code | None:
-            above = [here, *here.parents]
-            folders = [above[min(level - 1, len(above) - 1)]] if level else [self._app_dir, self._root, here]
-            for folder in folders:
-                if folder.is_relative_to(self._root) and (found := self._module(folder, module)):
-                    return found
-            return None
-
-        return find_module
-
-    def _module(self, folder: Path, module: str) -> Code | None:
-        base = folder.joinpath(*module.split(".")) if module else folder
-        for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
-            if path in self._codes:
-                return self._codes[path]
-            if path.is_file() and path.resolve().is_relative_to(self._root.resolve()):
-                self._codes[path] = None  # while it is read
-                self._codes[path] = self._read(path)
-                return self._codes[path]
+    def module(self, name: str, level: int, seen_from: str) -> Code | None:
+        here = (self._root / seen_from).parent
+        above = [here, *here.parents]
+        folders = (above[min(level - 1, len(above) - 1)],) if level else (*self._folders, here)
+        for folder in folders:
+            base = folder.joinpath(*name.split(".")) if name else folder
+            for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+                if path.is_relative_to(self._root) and path.is_file():
+                    return self.code(path.relative_to(self._root).as_posix())
         return None
 
-    def _read(self, path: Path) -> Code | None:
-        try:
-            tree = pysource.parse(pysource.read(path).text)
-        except pysource.Unreadable:
-            return None
-        return Code(tree, self.finder(path.relative_to(self._root).as_posix()))
+    def calls(self, name: str) -> Calls:
+        if self._texts is None:
+            self._texts = dict(self._all_texts())
+        codes = [self.code(path) for path, text in self._texts.items() if name in text]
+        return [call for code in codes if code for call in code.calls.get(name, ())]
+
+    def code(self, path: str) -> Code | None:
+        """The names of the file `path`; None when it cannot be read."""
+        if path not in self._codes:
+            self._codes[path] = None
+            real = self._root / path
+            if real.resolve().is_relative_to(self._root.resolve()):
+                with suppress(pysource.Unreadable):
+                    self._codes[path] = Code(pysource.parse(pysource.read(real).text), path, self)
+        return self._codes[path]
+
+    def _all_texts(self) -> Iterator[tuple[str, str]]:
+        for path in _python_files(self._root):
+            with suppress(pysource.Unreadable):
+                yield path.relative_to(self._root).as_posix(), pysource.read(path).text
 
 
 # One file.
@@ -157,7 +159,7 @@ class _Sources:
 
 @dataclass(slots=True)
 class _Patcher:
-    find_module: FindModule
+    world: Tree
     findings: list[Finding] = field(default_factory=list)
 
     def file(self, source: str, path: str) -> PatchedFile | None:
@@ -181,7 +183,7 @@ class _Patcher:
         self.findings.clear()
         positions = pysource.Positions(text)
         edits: list[tuple[int, int, str]] = []
-        for launch in find(Code(tree, self.find_module)):
+        for launch in find(Code(tree, path, self.world)):
             change = self._change(launch, path, text)
             if change is None:
                 continue
@@ -202,7 +204,7 @@ class _Patcher:
             return None
         offset = 1 if launch.verdict is Verdict.UNBOUND else 0
         edit = plan_change(node, SHARE_POSITION + offset)
-        if launch.verdict is Verdict.UNKNOWN and edit.change is not Change.KEYWORD:
+        if launch.verdict is Verdict.UNKNOWN and not (edit.change is Change.KEYWORD and "gradio" in text):
             if edit.change is not Change.NONE:
                 self._leave(node, path, text, "is called on something the text does not show to be Gradio's")
             return None

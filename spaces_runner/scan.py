@@ -31,6 +31,7 @@ _LOADERS = frozenset({"from_pretrained", "hf_hub_download", "snapshot_download",
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _SCRIPT = re.compile(r"[\w./-]+\.py\b")
 _DOTTED = re.compile(r"\w+(?:\.\w+)+")
+_ASSIGNMENT = re.compile(r"(?:^|\s)([A-Z][A-Z0-9_]+)=\S")
 _HUB_PATH = re.compile(r"/(?:home/user/app|data)(?:/|$)")
 
 
@@ -207,6 +208,7 @@ class _Scanner:
     def _call(self, node: ast.Call, context: _Context, place: Place) -> None:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         first = _constant(node.args[0]) if node.args else None
+        self._child_environment(node)
         if called in _LOADERS:
             self._model(node, first, place)
         elif first and called in ("import_module", "__import__") and first[0] != ".":
@@ -218,6 +220,14 @@ class _Scanner:
                 self._variable(first, True, context, place)
             else:
                 self.facts.optional.setdefault(first, place)
+
+    def _child_environment(self, node: ast.Call) -> None:
+        """`subprocess.run(..., env={"MODE": "ui"})` sets MODE for a file of the Space."""
+        for keyword in node.keywords:
+            if keyword.arg == "env" and isinstance(keyword.value, ast.Dict):
+                plain = [key for key, value in zip(keyword.value.keys, keyword.value.values, strict=True)
+                         if key is not None and isinstance(value, ast.Constant)]  # fmt: skip
+                self.facts.provided.update(name for name in map(_constant, plain) if name)
 
     def _model(self, node: ast.Call, first: str | None, place: Place) -> None:
         given = {keyword.arg: _constant(keyword.value) for keyword in node.keywords}
@@ -233,6 +243,7 @@ class _Scanner:
         if _HUB_PATH.match(text):
             self.facts.hub_paths.setdefault(text[:200], place)
         if ".py" in text:
+            self.facts.provided.update(_ASSIGNMENT.findall(text)[:20])  # "MODE=ui python ui.py"
             for script in _SCRIPT.findall(text)[:20]:
                 self._add(self._root / script.lstrip("/"))
         elif _DOTTED.fullmatch(text):  # ["python", "-m", "package.module"], uvicorn.run("package.module:app")

@@ -7,28 +7,16 @@ classes are followed. Order is not looked at: a name is everything that it is ev
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-from spaces_runner.bindings import Binding, Code, Scope
+from spaces_runner.bindings import Binding, Calls, Code, Scope
+from spaces_runner.libraries import BROWSERS, FOREIGN_ROOTS, STDLIB
 
 MAX_STEPS = 60  # of one trace: recursion in the Space's code must not be ours
 
-# Libraries whose objects are never Gradio's. Everything else that cannot be seen is UNKNOWN.
-FOREIGN_ROOTS = frozenset(
-    """
-    accelerate browser_use browserbase camoufox crawl4ai cuda cupy cv2 dask deepspeed diffusers docker fastapi fiftyone
-    flask httpx huggingface_hub ipywidgets jax kaggle launchpad matplotlib mlflow modal nodriver numba numpy openai
-    pandas patchright PIL playwright plotly psutil pycuda pyngrok pyppeteer pyppeteer2 ray rebrowser_playwright requests
-    sagemaker selenium seleniumbase sglang sky splinter streamlit taichi tensorboard tensorflow tilelang torch
-    transformers triton undetected_chromedriver uvicorn vllm wandb warp
-    """.split()  # noqa: SIM905  # a table of words reads better without seventy pairs of quotes
-)
-_STDLIB = frozenset(sys.stdlib_module_names)
-_BROWSERS = frozenset({"chromium", "firefox", "webkit"})  # playwright's, whatever its object is called
 _STAR_NAMES = frozenset({"Blocks", "Interface", "ChatInterface", "TabbedInterface", "Parallel", "Series", "load"})
 
 
@@ -160,7 +148,7 @@ def _module(name: str, level: int, code: Code) -> Values:
         return frozenset({Value(Kind.MODULE, scope=local.top)})
     if level:
         return _UNKNOWN
-    return _FOREIGN if root in FOREIGN_ROOTS or root in _STDLIB else frozenset({Value(Kind.EXTERNAL, path=name)})
+    return _FOREIGN if root in FOREIGN_ROOTS or root in STDLIB else frozenset({Value(Kind.EXTERNAL, path=name)})
 
 
 def _read_function(binding: Binding, step: int) -> Values:
@@ -206,12 +194,24 @@ def _read_parameter(binding: Binding, step: int) -> Values:
         said = _read_annotation(Binding("annotation", annotation, scope), step)
         if said and not any(value.kind is Kind.UNKNOWN for value in said):
             return said
-    name = getattr(function, "name", "")
     index = next((at for at, one in enumerate(plain) if one.arg == binding.detail), None)
     if scope.is_class and index is not None:
         index -= 1  # self
-    given = [_given(call, binding.detail, index, at, step) for call, at in scope.code.calls.get(name, ())]
-    return _union(given) or _UNKNOWN
+    calls = _calls_of(function, scope, step)
+    return _union(_given(call, binding.detail, index, at, step) for call, at in calls) or _UNKNOWN
+
+
+def _calls_of(function: ast.AST, scope: Scope, step: int) -> Calls:
+    """The calls that reach `function`, which is defined in `scope`; of `__init__` those of its class."""
+    target = scope.node if getattr(function, "name", "") == "__init__" and scope.is_class else function
+    name = getattr(target, "name", "")
+
+    def reaches(value: Value) -> bool:
+        same_file = value.scope is not None and value.scope.code.path == scope.code.path
+        return same_file and getattr(value.node, "name", "") == name
+
+    calls = scope.code.calls_anywhere(name) if name else []
+    return [(call, at) for call, at in calls if any(map(reaches, values(call.func, at, step + 1)))]
 
 
 def _given(call: ast.Call, name: str, index: int | None, scope: Scope, step: int) -> Values:
@@ -264,14 +264,14 @@ def member(value: Value, name: str, step: int) -> Values:
         case Kind.APP:
             return frozenset({Value(Kind.METHOD, path=name)})
         case Kind.EXTERNAL:
-            return _FOREIGN if name in _BROWSERS else frozenset({Value(Kind.EXTERNAL, path=f"{value.path}.{name}")})
+            return _FOREIGN if name in BROWSERS else frozenset({Value(Kind.EXTERNAL, path=f"{value.path}.{name}")})
         case Kind.MODULE if value.scope is not None:
             return _named(name, value.scope, step + 1) if step < MAX_STEPS else _UNKNOWN
         case Kind.CLASS | Kind.INSTANCE:
             return _class_member(value, name, step + 1)
         case Kind.CONTAINER | Kind.METHOD:
             return _FOREIGN if name != "values" else frozenset({value})
-    return _FOREIGN if name in _BROWSERS else _UNKNOWN
+    return _FOREIGN if name in BROWSERS else _UNKNOWN
 
 
 def _class_member(value: Value, name: str, step: int) -> Values:
@@ -339,6 +339,8 @@ def _call(value: Value, step: int) -> Values:
             return frozenset({Value(Kind.EXTERNAL, path=f"{value.path}()")})
         case Kind.FOREIGN:
             return _FOREIGN
+        case Kind.CONTAINER:  # `demos.values()`
+            return frozenset({value})
     return _UNKNOWN
 
 

@@ -219,6 +219,8 @@ class LaunchPlan:
     cwd: str
     env: dict[str, str]
     sdk: Sdk
+    sdk_version: str | None = None
+    python_version: str | None = None
     user: User | None = None
     share: bool = True
     ready_timeout_s: float = 1800.0

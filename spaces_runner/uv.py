@@ -92,7 +92,7 @@ class Uv:
     def run(self, arguments: tuple[str, ...], timeout_s: float, stdin: str = "") -> Outcome:
         """`uv ARGUMENTS`, read to its end. A call past `timeout_s` is killed with all its children."""
         user = self.room.user
-        command = (*_no_new_privileges(user, self.settings), str(binary(self.settings, user)), *arguments)
+        command = (*_leash(user, self.settings), str(binary(self.settings, user)), *arguments)
         process = subprocess.Popen(
             command,
             env={**environment(self.settings, self.room), **self.variables},
@@ -111,30 +111,34 @@ class Uv:
 
 @dataclass(slots=True)
 class _Watch:
+    """A process and what it has written so far."""
+
     process: subprocess.Popen[bytes]
     on_line: LineSink
     output: list[bytes] = field(default_factory=list)
-    timed_out: bool = False
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
 
     def finish(self, stdin: bytes, timeout_s: float) -> Outcome:
         """Feed it, read it and wait for it; whatever it leaves running in its group ends with it."""
-        reader = threading.Thread(target=self._read_stdout, daemon=True)
-        feeder = threading.Thread(target=self._write, args=(stdin,), daemon=True)
-        alarm = threading.Timer(timeout_s, self._give_up)
-        for thread in (reader, feeder, alarm):
+        threads = [
+            threading.Thread(target=self._write, args=(stdin,), daemon=True),
+            threading.Thread(target=self._read_stdout, daemon=True),
+            threading.Thread(target=self._read_stderr, daemon=True),
+        ]
+        for thread in threads:
             thread.start()
-        lines: deque[str] = deque(maxlen=MAX_LINES)
+        timed_out = False
         try:
-            for raw in _pipe(self.process.stderr):
-                lines.append(clean_line(raw.decode("utf-8", "replace").rstrip("\n")))
-                self.on_line(lines[-1])
-            code = self.process.wait()
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
         finally:
-            alarm.cancel()
             self._kill()
-        reader.join(timeout=PIPE_TIMEOUT_S)
+        code = self.process.wait()
+        for thread in threads:  # one that a stray child keeps open is left behind
+            thread.join(PIPE_TIMEOUT_S)
         output = b"".join(self.output).decode("utf-8", "replace")
-        return Outcome(code=code, stdout=output, lines=tuple(lines), timed_out=self.timed_out)
+        return Outcome(code=code, stdout=output, lines=tuple(self.lines), timed_out=timed_out)
 
     def _write(self, text: bytes) -> None:
         with contextlib.suppress(BrokenPipeError), _pipe(self.process.stdin) as pipe:
@@ -148,9 +152,12 @@ class _Watch:
                 if size <= MAX_STDOUT:
                     self.output.append(chunk)
 
-    def _give_up(self) -> None:
-        self.timed_out = True
-        self._kill()
+    def _read_stderr(self) -> None:
+        with _pipe(self.process.stderr) as pipe:
+            for raw in pipe:
+                line = clean_line(raw.decode("utf-8", "replace").rstrip("\n"))
+                self.lines.append(line)
+                self.on_line(line)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # all of them are gone
@@ -231,7 +238,9 @@ def open_to_all(path: Path) -> bool:
         return False
 
 
-def _no_new_privileges(user: User | None, settings: Settings) -> tuple[str, ...]:
-    """A prefix after which set-user-id programs give a Space's build nothing."""
-    setpriv = shutil.which("setpriv", path=settings.path) if user is not None else None
-    return (setpriv, "--no-new-privs") if setpriv else ()
+def _leash(user: User | None, settings: Settings) -> tuple[str, ...]:
+    """A prefix after which uv ends with the runner, and set-user-id programs give a Space's build nothing."""
+    setpriv = shutil.which("setpriv", path=settings.path)
+    if setpriv is None:
+        return ()
+    return (setpriv, "--pdeathsig", "KILL", *(["--no-new-privs"] if user else []))

@@ -19,7 +19,7 @@ HOW = {
 }
 
 
-def inspect(
+def inspect(  # noqa: PLR0913, PLR0917  # one parameter per option
     space: SpaceText,
     env: Env = None,
     secret: Secret = None,
@@ -28,7 +28,10 @@ def inspect(
     refresh: Refresh = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what running a Space would do: files, versions, packages, patch, findings, GPU. Starts nothing."""
+    """Show the whole plan of a Space and start nothing.
+
+    Its files, versions, packages, patch, findings, and how it fits the GPU.
+    """
     from spaces_runner.ref import parse
 
     with opened(as_json) as face:

@@ -18,7 +18,7 @@ SpaceText = Annotated[
         metavar="SPACE", help="A Space's address, owner/name, owner/name@revision, a directory, or a git address."
     ),
 ]
-AppArgs = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]...", help="Arguments of the app itself.")]
+AppArgs = Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Arguments of the app itself.")]
 Env = Annotated[
     list[str] | None,
     typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="A variable; without a value it is taken from here."),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from spaces_runner.cli.face import Face, Style
 from spaces_runner.format import STEP_WIDTH, amount, duration, event_lines, finding_lines
@@ -23,6 +24,8 @@ Say = Callable[..., None]  # a line and its styles
 
 class Renderer(Protocol):
     """Shows events while a run goes on; `tick` is called several times a second."""
+
+    shown: set[Finding]
 
     def show(self, event: Event) -> None: ...
 
@@ -103,15 +106,22 @@ class Live:
 
 def renderer(face: Face) -> Renderer:
     """The renderer that suits where standard error goes."""
-    return live(face) if face.live else Plain(say=face.say)
+    return live(face, sys.stderr) if face.live else Plain(say=face.say)
 
 
-def live(face: Face) -> Live:
+def live(face: Face, terminal: TextIO) -> Live:
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    console = Console(stderr=True, no_color=not face.colour_err, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=terminal,
+        force_terminal=True,
+        no_color=not face.colour_err,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     bars = Bars(
         SpinnerColumn(),
         TextColumn(f"{{task.description:<{STEP_WIDTH - 2}}}", markup=False),

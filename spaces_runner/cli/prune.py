@@ -13,7 +13,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove environments, checkouts and caches that no Space uses."""
+    """Remove environments and downloads that no Space uses."""
     from spaces_runner import control
 
     with opened(as_json) as face:

@@ -10,7 +10,7 @@ from spaces_runner.cli.face import AsJson, opened
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids or names, as ps shows them.")],
+    names: Annotated[list[str], typer.Argument(metavar="ID", help="Ids or names, as ps shows them.")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Stop those that are at work first.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -24,12 +24,12 @@ from spaces_runner.cli.watch import attend, leaving, say_end, stay, stopping
 from spaces_runner.types import RunOptions, Stage
 
 
-def run(  # noqa: PLR0913  # one parameter per option
+def run(  # noqa: PLR0913, PLR0917  # one parameter per option
     space: SpaceText,
     args: AppArgs = None,
     detach: Annotated[
         bool,
-        typer.Option("--detach", "-d", help="Return once the Space is RUNNING or has failed, and leave it running."),
+        typer.Option("--detach", "-d", help="Return once it is RUNNING or has failed, and leave it running."),
     ] = False,
     no_wait: NoWait = False,
     name: Annotated[str | None, typer.Option("--name", help="The name to give it.", show_default=False)] = None,
@@ -72,13 +72,12 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
         return
     with (leaving if detach else stopping)(space_id, face):
         status = attend(space_id, face)
-        if status.stage is not Stage.RUNNING:
+        if detach or face.as_json:
             show_data(space_id, face)
+        if status.stage is not Stage.RUNNING:
             raise typer.Exit(1)
-        if detach and not face.as_json:
-            face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")
-        show_data(space_id, face)
         if detach:
+            face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")
             return
         status = stay(space_id, face)
     say_end(status, face)
@@ -91,3 +90,5 @@ def show_data(space_id: str, face: Face) -> None:
 
     if face.as_json:
         face.data(control.status(space_id, face.settings))
+    else:
+        face.out(space_id)

@@ -10,13 +10,14 @@ from spaces_runner.cli.face import AsJson, SpaceIds, opened
 
 
 def stop(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids or names, as ps shows them.")
-    ] = None,
+    names: SpaceIds = None,
     everything: Annotated[bool, typer.Option("--all", help="Every Space that is at work.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop Spaces: asked to end at first, ended 10 seconds later, with every process they started."""
+    """Stop Spaces with every process they started.
+
+    They are asked to end at first, and ended when they do not.
+    """
     from spaces_runner import control
 
     if bool(names) == everything:

@@ -93,7 +93,7 @@ def pass_on(space_id: str, face: Face) -> None:
 
     stream = sys.stderr if face.as_json else sys.stdout
     for line in control.log_follow(space_id, face.settings, "run"):
-        print(line, file=stream, flush=True)  # noqa: T201
+        print(line, file=stream, flush=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -62,7 +63,7 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
         with FileLock(locks / name, timeout=LOCK_TIMEOUT_S):
             reused = _complete(target)
             if not reused:
-                _make(target, resolution, shop)
+                _make(target, resolution, spec, shop)
     os.utime(target / MARK)  # for `prune`: it is in use
     return Environment(
         fingerprint=name,
@@ -102,12 +103,13 @@ def _complete(target: Path) -> bool:
     return (target / MARK).is_file()
 
 
-def _make(target: Path, resolution: Resolution, shop: Workshop) -> None:
-    part = target.with_name(f".{target.name}.part")
-    discard(part)
+def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> None:
+    for leftover in target.parent.glob(f".{target.name}.*.part"):  # of a builder that was killed
+        discard(leftover)
     discard(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}-{time.monotonic_ns()}.part")
     python = pythons.describe(resolution.python, shop.settings)
-    wheels = own_wheels(resolution, shop)
+    wheels = own_wheels(resolution, spec, shop)
     site = _skeleton(part, python)
     _install(part, resolution, wheels, shop)
     _add_bootstrap(site)
@@ -155,6 +157,7 @@ def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop:
         outcome = shop.installing(progress.line).run(command, uv.INSTALL_TIMEOUT_S)
     if not outcome.ok:
         raise _install_failure(outcome)
+    (part / ".lock").unlink(missing_ok=True)  # uv's own
     progress.finish()
 
 
@@ -228,4 +231,4 @@ def discard(root: Path) -> None:
     if os.geteuid() != 0:
         for folder, _, _ in os.walk(root):
             Path(folder).chmod(0o755)
-    shutil.rmtree(root)
+    shutil.rmtree(root, ignore_errors=True)  # the children of a killed builder may write for a moment yet

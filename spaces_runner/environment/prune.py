@@ -23,8 +23,8 @@ def prune(settings: Settings, keep: AbstractSet[str], *, young_s: float = YOUNG_
     removed = []
     folder = settings.environments_dir
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        name = path.name.removeprefix(".").removesuffix(".part")
-        if path.name == ".locks" or name in keep:
+        name = path.name.lstrip(".").partition(".")[0]  # of a half-built one, too: ".<name>.<builder>.part"
+        if path.name == ".locks" or path.name in keep:
             continue
         try:
             with FileLock(folder / ".locks" / name, timeout=0):

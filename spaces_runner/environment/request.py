@@ -87,6 +87,11 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
     )
 
 
+def dated_first(wishes: Wishes) -> bool:
+    """Whether packages as of the Space's last commit come before today's."""
+    return bool(wishes.committed) and compat.as_of_date_first(compat.Facts(gradio=compat.gradio_version(wishes.gradio)))
+
+
 def placed_lines(lines: tuple[str, ...], root: Path, copies: dict[str, Path]) -> tuple[str, ...]:
     """`lines` with the Space's paths absolute: those in `copies` (projects) are there, the rest below `root`.
 
@@ -114,7 +119,9 @@ def projects(required: Requirements) -> tuple[str, ...]:
 def key(request: Request, choice: compat.PythonChoice, wishes: Wishes, settings: Settings, driver: str) -> str:
     """A name for the question: equal questions have equal answers, but for what is released in between."""
     index = (settings.index_url, settings.extra_index_urls, settings.find_links)
-    asked = [encode(request), encode(choice), wishes.gradio, wishes.contradicted, index, driver, platform.machine()]
+    day = wishes.committed if dated_first(wishes) else ""
+    machine = (driver, platform.machine())
+    asked = [encode(request), encode(choice), wishes.gradio, wishes.contradicted, day, index, machine]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 

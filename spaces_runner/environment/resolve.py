@@ -18,7 +18,7 @@ from spaces_runner.environment import answers, lock
 from spaces_runner.environment.attempt import NVIDIA, Answer, Question, ask, compile_lock, lay_out, options, placed
 from spaces_runner.environment.failure import failure
 from spaces_runner.environment.legacy import ask_in_two_steps
-from spaces_runner.environment.request import Request, Wishes, key, make, projects, read_wishes
+from spaces_runner.environment.request import Request, Wishes, dated_first, key, make, projects, read_wishes
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import PythonMissing
 from spaces_runner.pythons import Python
@@ -119,7 +119,7 @@ class Climb:
         raise failure(first, self.wishes, self.request)
 
     def _rungs(self) -> tuple[Callable[[], tuple[Resolution | None, Answer | None]], ...]:
-        if compat.as_of_date_first(compat.Facts(gradio=compat.gradio_version(self.wishes.gradio))):
+        if dated_first(self.wishes):
             return self.as_of_date, self.joint, self.relaxed, self.legacy
         return self.joint, self.as_of_date, self.relaxed, self.legacy
 

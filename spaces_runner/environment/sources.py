@@ -12,13 +12,15 @@ from pathlib import Path
 
 from spaces_runner import uv
 from spaces_runner.environment import lock
+from spaces_runner.environment.attempt import lay_out
 from spaces_runner.environment.failure import build_failure, reason
+from spaces_runner.environment.request import projects, read_wishes
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import WheelBuildFailed
-from spaces_runner.types import Resolution
+from spaces_runner.types import Resolution, SpaceSpec
 
 
-def own_wheels(resolution: Resolution, shop: Workshop) -> tuple[Path, ...]:
+def own_wheels(resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> tuple[Path, ...]:
     """Wheels of what the Space brings itself: its wheel files, and what has been built from source.
 
     They are copies in a folder that only the runner writes. Raises WheelBuildFailed.
@@ -27,6 +29,8 @@ def own_wheels(resolution: Resolution, shop: Workshop) -> tuple[Path, ...]:
     sources = [package for package in own if package.origin is lock.Origin.SOURCE]
     wheels = [Path(package.requirement.partition(" @ file://")[2]) for package in own if package not in sources]
     if sources:
+        # Again: the answer may be an earlier run's, and what is there may have been changed by code that ran since.
+        lay_out(projects(read_wishes(spec, shop.checkout).required), shop)
         wheels += build(sources, resolution, shop)
     shelf = shop.scratch / "wheels"
     shelf.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from spaces_runner.types import SpaceSpec
 
@@ -55,4 +55,7 @@ def _extras(version: str | None) -> str:
 
 
 def _at_least(version: str | None, least: Version) -> bool:
-    return version is None or Version(version) >= least
+    try:
+        return version is None or Version(version) >= least
+    except InvalidVersion:  # the resolver says so, with the line
+        return False

@@ -196,6 +196,14 @@ def test_only_known_hosts_are_answered(gate: Gate, base: str, status: int) -> No
     assert ask(gate, "/", base=base).status_code == status
 
 
+@pytest.mark.parametrize(("addresses", "status"), [(False, 421), (True, 401)])
+def test_a_server_for_all_addresses_answers_to_numbers_only(gate: Gate, addresses: bool, status: int) -> None:
+    gate.hosts = Hosts(addresses=addresses)
+    for base in ("http://10.1.2.3:7860", "http://[2001:db8::1]:7860"):
+        assert ask(gate, "/", base=base, client=("10.0.0.7", 5)).status_code == status
+    assert ask(gate, "/", base="http://rebind.evil.example:7860").status_code == 421
+
+
 @pytest.mark.parametrize("host", ["", "user@127.0.0.1:7860", "127.0.0.1:port", "127.0.0.1:7860/x", "[::1"])
 def test_a_bad_host_header_is_refused(gate: Gate, host: str) -> None:
     assert ask(gate, "/", headers={"host": host}).status_code == 421

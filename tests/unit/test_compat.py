@@ -66,7 +66,8 @@ def test_spaces_where_gradio_and_python_can_live_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "first"), [("2.4.6", "3.8"), ("2.9.4", "3.9"), ("3.50.2", "3.10"), ("5.49.1", "3.10"), ("6.31.0", "3.13")]
+    ("version", "first"),
+    [("2.4.6", "3.8"), ("2.9.4", "3.9"), ("3.50.2", "3.10"), ("5.49.1", "3.10"), ("6.31.0", "3.13")],
 )
 def test_python_by_gradio(version: str, first: str) -> None:
     choice = compat.python_for(spec(version), (), Version(version), "")

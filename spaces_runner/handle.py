@@ -1,0 +1,261 @@
+"""The Python API: a Space as an object, in a script or a notebook. Works inside a running event loop: nothing is async.
+
+space = spaces_runner.run("owner/name")
+print(space.url, space.share_url)
+space.stop()
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from spaces_runner.errors import NeverReady, ReportedError, RunnerError
+from spaces_runner.format import event_lines, link_lines
+from spaces_runner.settings import Settings, read_settings
+from spaces_runner.types import ErrorInfo, Event, Finding, RunOptions, SpaceStatus, Stage
+
+if TYPE_CHECKING:
+    from spaces_runner.types import Inspection
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Space:
+    """A Space of this machine. It holds no state of its own: every attribute is asked for when it is read.
+
+    As a context manager it stops the Space at the end. Letting go of the object does not: the Space outlives it.
+    """
+
+    id: str
+    settings: Settings
+
+    @property
+    def status(self) -> SpaceStatus:
+        """Everything there is to know. Raises UnknownSpace when it was removed."""
+        from spaces_runner import control
+
+        return control.status(self.id, self.settings)
+
+    @property
+    def stage(self) -> Stage:
+        return self.status.stage
+
+    @property
+    def url(self) -> str | None:
+        """The link on this machine."""
+        return self.status.local_url
+
+    @property
+    def share_url(self) -> str | None:
+        """The public link; None where none was asked for or none could be had (`findings` says why)."""
+        return self.status.share_url
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.status.findings
+
+    def events(self) -> tuple[Event, ...]:
+        """What the latest run said, from its beginning."""
+        from spaces_runner import control
+
+        return tuple(event for _, event in control.events(self.id, self.settings, 0))
+
+    def logs(self, which: str = "run", tail: int = 100, follow: bool = False) -> Iterable[str]:
+        """The last `tail` lines of the "run" or the "build" log; an iterator that goes on with `follow`."""
+        from spaces_runner import control
+
+        last = control.log_tail(self.id, self.settings, which, tail)
+        if not follow:
+            return list(last)
+
+        def lines() -> Iterator[str]:
+            yield from last
+            yield from control.log_follow(self.id, self.settings, which)
+
+        return lines()
+
+    def wait(self, timeout: float | None = None) -> Space:
+        """Until it is RUNNING. Raises the error that ended it, or NeverReady after `timeout` seconds."""
+        return _arrived(self, timeout, None)
+
+    def stop(self) -> Space:
+        """End it with every process that it started."""
+        from spaces_runner import control
+
+        control.stop(self.id, self.settings)
+        return self
+
+    def restart(self, *, wait: bool = True, timeout: float | None = None) -> Space:
+        """Start it again as it was started before."""
+        from spaces_runner import control
+
+        control.restart(self.id, self.settings)
+        return self.wait(timeout) if wait else self
+
+    def remove(self) -> None:
+        """Forget it, with its files, logs and secrets. Raises SpaceBusy while it is at work."""
+        from spaces_runner import control
+
+        control.remove(self.id, self.settings)
+
+    def __enter__(self) -> Space:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        status = _status_or_none(self)
+        if status is None:
+            return f"<Space {self.id} removed>"
+        links = [link for link in (status.share_url, status.local_url) if link]
+        return " ".join(["<Space", self.id, status.space, str(status.stage), *links]) + ">"
+
+    def _repr_html_(self) -> str:
+        status = _status_or_none(self)
+        if status is None:
+            return f"<b>{html.escape(self.id)}</b> removed"
+        parts = [f"<b>{html.escape(status.space)}</b>", f"<code>{html.escape(status.stage)}</code>"]
+        parts += [_anchor(link) for link in (status.share_url, status.local_url) if link]
+        if status.error:
+            parts.append(html.escape(status.error.message))
+        return " &middot; ".join(parts)
+
+
+def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
+    space: str | os.PathLike[str],
+    *,
+    wait: bool = True,
+    timeout: float | None = None,
+    share: bool = True,
+    gpu: str = "auto",
+    python: str | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    args: Iterable[str] = (),
+    name: str | None = None,
+    refresh: bool = False,
+    settings: Settings | None = None,
+    progress: Listener | None = None,
+    quiet: bool = False,
+) -> Space:
+    """Start a Space and, with `wait`, return when it answers; raise the error of the stage that failed otherwise.
+
+    `space` is an address, `owner/name`, or a directory. `gpu` is "auto", "none", an index or a UUID. `progress` is
+    called with each event in place of the printed lines. After `timeout` seconds NeverReady is raised and the Space
+    goes on: `spaces()` has it.
+    """
+    from spaces_runner import control
+    from spaces_runner.ref import parse
+
+    settings = settings or read_settings()
+    options = RunOptions(
+        share=share,
+        gpu=str(gpu),
+        python=python,
+        variables=dict(env or {}),
+        secret_names=tuple(secrets or ()),
+        app_args=tuple(args),
+        refresh=refresh,
+    )
+    ref = parse(os.fspath(space), settings)
+    request = control.Request(ref=ref, options=options, secrets=dict(secrets or {}), name=name)
+    started = Space(id=control.start(request, settings), settings=settings)
+    if not wait:
+        return started
+    _arrived(started, timeout, progress or (None if quiet else print_event))
+    if not quiet and progress is None:
+        for line in link_lines(started.status):
+            print(line, flush=True)  # noqa: T201  # for the person at the notebook
+    return started
+
+
+def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for
+    space: str | os.PathLike[str],
+    *,
+    gpu: str = "auto",
+    python: str | None = None,
+    refresh: bool = False,
+    settings: Settings | None = None,
+    progress: Listener | None = None,
+) -> Inspection:
+    """The whole plan of a Space: files, packages, patch, findings. Starts nothing. Raises as `run` does."""
+    from spaces_runner import runner
+    from spaces_runner.ref import parse
+    from spaces_runner.report import Reporter
+
+    settings = settings or read_settings()
+    options = RunOptions(gpu=str(gpu), python=python, refresh=refresh)
+    report = Reporter(emit=progress) if progress else Reporter()
+    return runner.inspect(parse(os.fspath(space), settings), options, settings, report)
+
+
+def spaces(*, settings: Settings | None = None) -> tuple[Space, ...]:
+    """Every Space of this machine."""
+    from spaces_runner import control
+
+    settings = settings or read_settings()
+    return tuple(Space(id=status.id, settings=settings) for status in control.statuses(settings))
+
+
+def print_event(event: Event) -> None:
+    """The lines of an event on standard output."""
+    for line in event_lines(event):
+        print(line, flush=True)  # noqa: T201  # for the person at the notebook
+
+
+def error_from(info: ErrorInfo) -> RunnerError:
+    """The error that `info` describes, as its own class, so that `except SpaceNotFound` finds it."""
+    for cls in _subclasses(RunnerError):
+        if vars(cls).get("code") == info.code:
+            return cls(info.message, hint=info.hint, lines=info.lines)
+    return ReportedError(info)
+
+
+def _subclasses(cls: type[RunnerError]) -> Iterator[type[RunnerError]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _arrived(space: Space, timeout: float | None, listener: Listener | None) -> Space:
+    """`space`, once it is RUNNING."""
+    from spaces_runner import control
+
+    if listener is not None:
+        for event in control.follow(space.id, space.settings, timeout):
+            listener(event)
+    status = control.wait(space.id, space.settings, timeout)
+    if status.stage is Stage.RUNNING:
+        return space
+    if status.error:
+        raise error_from(status.error)
+    if status.stage.active:
+        raise NeverReady(
+            f"{status.space} is still {status.stage} after {timeout:g} s.", hint="It goes on; wait again, or stop it."
+        )
+    raise NeverReady(f"{status.space} is {status.stage}.", hint="It was stopped before it answered.")
+
+
+def _status_or_none(space: Space) -> SpaceStatus | None:
+    from spaces_runner.errors import UnknownSpace
+
+    try:
+        return space.status
+    except UnknownSpace:
+        return None
+
+
+def _anchor(link: str) -> str:
+    escaped = html.escape(link, quote=True)
+    if not link.startswith(("http://", "https://")):
+        return escaped
+    return f'<a href="{escaped}" target="_blank" rel="noopener noreferrer">{escaped}</a>'

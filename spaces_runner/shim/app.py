@@ -1,0 +1,190 @@
+"""One start of a Space's app: its process, ports, bridge, links and log, from the start to the last of its family."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from spaces_runner.errors import LaunchError
+from spaces_runner.job import Job
+from spaces_runner.launch import RESERVED
+from spaces_runner.logfile import LogWriter
+from spaces_runner.ports import PortBlock, listener
+from spaces_runner.process import MARK, Family, Identity, identify
+from spaces_runner.sandbox import Limits, make_killable, wrap
+from spaces_runner.secrets import Secrets
+from spaces_runner.shim.bridge import Bridge, Up, answers_http
+from spaces_runner.shim.links import Links
+from spaces_runner.shim.pump import Pump
+from spaces_runner.types import LaunchPlan, User
+
+PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
+DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """A port of the app that answers HTTP. `reported`: the Space's own Python told of it."""
+
+    local_url: str
+    share_url: str | None
+    port: int
+    reported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    code: int | None
+    signal: int | None
+
+    def __str__(self) -> str:
+        return f"by signal {self.signal}" if self.signal is not None else f"with code {self.code}"
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """Made by `start`. `pidfd` is ready to read when the app has ended."""
+
+    process: subprocess.Popen[bytes]
+    identity: Identity
+    pidfd: int
+    family: Family
+    ports: PortBlock
+    bridge: Bridge
+    links: Links
+    pump: Pump
+    closed: Event
+
+    def exit(self) -> Exit:
+        """How it ended, once it has."""
+        code = self.process.wait()
+        return Exit(code=None, signal=-code) if code < 0 else Exit(code=code, signal=None)
+
+    def end(self, grace_s: float) -> tuple[Identity, ...]:
+        """End it with its whole family and all that serves it. Returns who could not be killed."""
+        self.closed.set()
+        self.bridge.close()
+        closing = Thread(target=self.links.close, name="closing", daemon=True)
+        closing.start()
+        left = self.family.end(grace_s)
+        self.pump.finish(DRAIN_S)
+        closing.join(DRAIN_S)
+        return left
+
+    def close(self) -> None:
+        """After `end` and `exit`."""
+        os.close(self.pidfd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Whom an app tells what. All are called from threads of ours."""
+
+    answering: Callable[[Answering], None]
+    link_changed: Callable[[int, str | None], None]
+    patch_failed: Callable[[str, str], None]
+
+
+def start(
+    job: Job, plan: LaunchPlan, ports: PortBlock, socket_dir: Path, secrets: Secrets, links: Links, tell: Listeners
+) -> App:  # fmt: skip
+    """Start the app of `plan`. Raises LaunchError when not even its process can be made."""
+    socket = socket_dir / "s"
+    closed = Event()
+    bridge = Bridge(
+        socket_path=socket,
+        ports=ports,
+        share=plan.share,
+        open_tunnel=links.open,
+        on_up=lambda up: _confirm(up, closed, tell),
+        on_failed=tell.patch_failed,
+        allowed_uid=plan.user.uid if plan.user else None,
+    )
+    bridge.start()
+    settings = job.settings
+    pump = Pump(
+        LogWriter(
+            settings.space(job.space_id).run_log,
+            limit=settings.log_bytes,
+            keep=settings.log_files,
+            secrets=secrets.values(),
+        )
+    )
+    env = environment(plan, secrets, ports, socket, job.run_id)
+    process = _spawn(plan, env, settings.path, pump)
+    identity = identify(process.pid)
+    if identity is None:  # cannot be: nobody has waited for it
+        raise LaunchError("The app's process was not there.")
+    make_killable(process.pid)
+    Thread(target=_probe, args=(ports.base, plan.user, closed, tell), name="probe", daemon=True).start()
+    return App(
+        process=process,
+        identity=identity,
+        pidfd=os.pidfd_open(process.pid),
+        family=Family(mark=job.run_id, user=plan.user, roots=(identity,)),
+        ports=ports,
+        bridge=bridge,
+        links=links,
+        pump=pump,
+        closed=closed,
+    )
+
+
+def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Path, run_id: str) -> dict[str, str]:
+    """The app's whole environment."""
+    return {
+        **plan.env,
+        **{name: value for name, value in secrets.items() if name not in RESERVED},
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(ports.base),
+        "PORT": str(ports.base),
+        "SPACES_RUNNER_SOCKET": str(socket),
+        MARK: run_id,
+    }
+
+
+def _spawn(plan: LaunchPlan, env: dict[str, str], path: str, pump: Pump) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            wrap(plan.argv, plan.user, Limits(), path),
+            cwd=plan.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=pump.writer_fd,
+            stderr=pump.writer_fd,
+            start_new_session=True,
+            umask=0o022,
+        )
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"The app cannot be started: {error}") from error
+    finally:
+        pump.start()
+
+
+def _confirm(up: Up, closed: Event, tell: Listeners) -> None:
+    """What a Space reports counts once its port answers us."""
+    answering = Answering(local_url=up.local_url, share_url=up.share_url, port=up.port, reported=True)
+    Thread(target=_when_up, args=(up.port, None, closed, lambda: tell.answering(answering)), daemon=True).start()
+
+
+def _probe(port: int, user: User | None, closed: Event, tell: Listeners) -> None:
+    """A server in another language reports nothing: it is up when the first port answers."""
+    url = f"http://127.0.0.1:{port}/"
+    answering = Answering(local_url=url, share_url=None, port=port, reported=False)
+    _when_up(port, user, closed, lambda: tell.answering(answering))
+
+
+def _when_up(port: int, user: User | None, closed: Event, then: Callable[[], None]) -> None:
+    """Call `then` when the port answers; with `user`, only where that user's process listens there."""
+    begun = time.monotonic()
+    while not closed.is_set():
+        if answers_http(port) and (user is None or listener(port) == user.uid):
+            then()
+            return
+        eager = time.monotonic() - begun < PROBE_EAGERLY_S
+        closed.wait(PROBE_EVERY_S if eager else PROBE_LATER_EVERY_S)

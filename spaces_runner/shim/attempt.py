@@ -1,0 +1,141 @@
+"""One start of an app, as the shim's main thread sees it: started, waited for, watched, ended."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum, auto
+from pathlib import Path
+
+from spaces_runner import secrets
+from spaces_runner.errors import ShareFailed
+from spaces_runner.job import Job
+from spaces_runner.ports import PortBlock, is_free
+from spaces_runner.process import listening_ports
+from spaces_runner.shim import app, verdict
+from spaces_runner.shim.app import Answering, App, Exit, Listeners
+from spaces_runner.shim.inbox import Inbox
+from spaces_runner.shim.journal import Journal
+from spaces_runner.shim.links import Links
+from spaces_runner.shim.reaper import Reaper
+from spaces_runner.store import Store
+from spaces_runner.types import LaunchPlan
+
+REPORT_GRACE_S = 2.0  # a port that answers may still be about to be reported, with a link
+LINK_GRACE_S = 30.0  # ... and a link may take a while
+
+
+class Outcome(Enum):
+    """How waiting for an app ended."""
+
+    READY = auto()
+    EXITED = auto()
+    LATE = auto()
+
+
+class Attempt:
+    """Made in the main thread, which alone calls its methods."""
+
+    def __init__(self, job: Job, plan: LaunchPlan, inbox: Inbox, journal: Journal, store: Store) -> None:
+        self._job, self._plan, self._inbox, self._journal, self._store = job, plan, inbox, journal, store
+        self._reaper = Reaper()
+        self._links = Links(job.settings, self._link_changed, self._no_link)
+        self._app: App | None = None
+        self._shown: Answering | None = None  # what RUNNING shows
+        self._guess: Answering | None = None  # answers, but nothing reported it
+        self._guess_at = 0.0
+
+    def start(self, socket_dir: Path) -> None:
+        """Raises LaunchError and PortTaken."""
+        block = self._store.claim_ports(self._job.run_id, is_free)
+        values = secrets.read(self._job.settings, self._job.space_id)
+        tell = Listeners(answering=self._answering, link_changed=self._link_changed, patch_failed=self._patch_failed)
+        ports = PortBlock(base=block.start, size=len(block))
+        self._app = app.start(self._job, self._plan, ports, socket_dir, values, self._links, tell)
+        self._journal.started(self._app.identity)
+        if self._plan.share:
+            self._links.prepare()
+
+    def until_ready(self) -> Outcome:
+        deadline = time.monotonic() + self._plan.ready_timeout_s
+        while self._shown is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return Outcome.LATE
+            if self._wait(min(left, self._until_guess_counts())):
+                return Outcome.EXITED
+            if self._guess is not None and self._until_guess_counts() <= 0:
+                self._show(self._guess)
+        return Outcome.READY
+
+    def until_exit(self) -> None:
+        while not self._wait(None):
+            pass
+
+    def listening(self) -> tuple[int, ...]:
+        """The ports that the family listens on."""
+        return listening_ports(self._app.family.members()) if self._app else ()
+
+    def end(self, grace_s: float) -> Exit | None:
+        """End what is left of it. How the app itself ended; None where it was never started."""
+        if self._app is None:
+            self._links.close()
+            return None
+        ended, self._app = self._app, None
+        if left := ended.end(grace_s):
+            self._journal.found(verdict.survivors(tuple(member.pid for member in left)))
+        self._store.release_ports(self._job.run_id)
+        if ended.identity in left:
+            return None
+        how = ended.exit()
+        ended.close()
+        return how
+
+    # Inside
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for anything to happen. Whether the app has ended."""
+        assert self._app is not None
+        wakes = [seconds for seconds in (timeout, self._reaper.wake) if seconds is not None]
+        ready = self._inbox.wait([self._app.pidfd], min(wakes, default=None))
+        self._reaper.arm()
+        self._reaper.look()
+        return self._app.pidfd in ready
+
+    def _until_guess_counts(self) -> float:
+        """Seconds until a port that answers unreported is taken for the app."""
+        if self._guess is None:
+            return 3600.0
+        grace = LINK_GRACE_S if self._links.busy else REPORT_GRACE_S
+        return max(0.0, self._guess_at + grace - time.monotonic())
+
+    def _show(self, answering: Answering) -> None:
+        self._shown = answering
+        self._journal.running(answering.local_url, answering.share_url)
+        if self._plan.share and not answering.reported:
+            self._links.open_soon(answering.port)
+
+    # Called from other threads; the main thread does what is to be done.
+
+    def _answering(self, answering: Answering) -> None:
+        self._inbox.post(lambda: self._take(answering))
+
+    def _link_changed(self, port: int, url: str | None) -> None:
+        self._inbox.post(lambda: self._relink(port, url))
+
+    def _no_link(self, error: ShareFailed) -> None:
+        self._inbox.post(lambda: self._journal.found(verdict.no_link(error)))
+
+    def _patch_failed(self, patch: str, error: str) -> None:
+        self._inbox.post(lambda: self._journal.found(verdict.unpatched(patch, error)))
+
+    def _take(self, answering: Answering) -> None:
+        if self._app is None:  # it has ended meanwhile
+            return
+        if answering.reported:
+            self._show(answering)
+        elif self._shown is None:
+            self._guess, self._guess_at = answering, time.monotonic()
+
+    def _relink(self, port: int, url: str | None) -> None:
+        if self._app is not None and self._shown is not None and self._shown.port == port:
+            self._journal.running(self._shown.local_url, url)

@@ -1,0 +1,113 @@
+"""Runs the pipeline: hands it the job, takes down what it says, and brings back the plan or the error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from spaces_runner.codec import decode, encode
+from spaces_runner.job import Job
+from spaces_runner.logfile import LogWriter, erase, tail
+from spaces_runner.process import MARK, Family, identify
+from spaces_runner.report import decode_event
+from spaces_runner.sandbox import bind_to_parent
+from spaces_runner.shim.inbox import Inbox
+from spaces_runner.shim.journal import Journal
+from spaces_runner.shim.pump import Pump
+from spaces_runner.types import ErrorInfo, Failed, LaunchPlan, Stage
+
+PIPELINE = ("-P", "-m", "spaces_runner.pipeline")
+
+
+def build(job: Job, inbox: Inbox, journal: Journal, secrets: tuple[str, ...]) -> LaunchPlan | ErrorInfo:
+    """The pipeline's outcome. When a stop is asked, all that it started is ended before StopAsked goes on."""
+    path = job.settings.space(job.space_id).build_log
+    erase(path)
+    log = LogWriter(path, limit=job.settings.log_bytes, keep=2, secrets=secrets)
+    pump = Pump(log)
+    process = _start(job, pump)
+    root = identify(process.pid)
+    family = Family(mark=job.run_id, user=job.user, roots=(root,) if root else ())
+    listener = _Listener(journal)
+    try:
+        _hand_over(job, process)
+        _listen(process, inbox, listener)
+    finally:
+        family.end(1.0)
+        pump.finish(2.0)
+        if process.stdout:
+            process.stdout.close()
+    return listener.outcome or _silent(process.wait(), tail(path, 20))
+
+
+class _Listener:
+    """Takes the pipeline's lines."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._pending = b""
+        self.outcome: LaunchPlan | ErrorInfo | None = None
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "plan" in message:
+            self.outcome = decode(LaunchPlan, message["plan"])
+            return
+        event = decode_event(message["event"])
+        self._journal.note(event)
+        if isinstance(event, Failed):
+            self.outcome = event.error
+
+
+def _start(job: Job, pump: Pump) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        bind_to_parent((sys.executable, *PIPELINE), job.settings.path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=pump.writer_fd,
+        cwd="/",
+        env={**os.environ, MARK: job.run_id},
+        start_new_session=True,
+    )
+    pump.start()
+    return process
+
+
+def _hand_over(job: Job, process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    try:
+        with process.stdin as stdin:
+            stdin.write(json.dumps(encode(job)).encode())
+    except BrokenPipeError:  # it ended at once; its log and exit code say why
+        return
+
+
+def _listen(process: subprocess.Popen[bytes], inbox: Inbox, listener: _Listener) -> None:
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    while True:
+        if descriptor in inbox.wait([descriptor]):
+            data = os.read(descriptor, 65536)
+            if not data:
+                return
+            listener.feed(data)
+
+
+def _silent(code: int, lines: list[str]) -> ErrorInfo:
+    """The error of a pipeline that ended without a word: killed from outside, or out of memory."""
+    how = f"by signal {-code}" if code < 0 else f"with code {code}"
+    return ErrorInfo(
+        code="internal_error",
+        stage=Stage.BUILD_ERROR,
+        step=None,
+        message=f"The build ended {how} and did not say why.",
+        hint="Perhaps the machine ran out of memory. Start it again; the build log has what it said last.",
+        lines=tuple(lines),
+    )

@@ -1,0 +1,96 @@
+"""What to say of an app that ended or never answered: the error, with the lines that matter and the cause if known."""
+
+from __future__ import annotations
+
+from spaces_runner.errors import AppExited, CrashLoop, NeverReady, ShareFailed
+from spaces_runner.shim.app import Exit
+from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
+
+LAST_LINES = 20
+TRACEBACK_LINES = 40
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+def last_words(lines: list[str]) -> tuple[str, ...]:
+    """The lines of a log's end that say why: the last traceback with what follows, or simply the last lines."""
+    told = [line for line in lines if line.strip()]
+    begin = max((number for number, line in enumerate(told) if _TRACEBACK in line), default=None)
+    if begin is not None and len(told) - begin <= TRACEBACK_LINES:
+        return tuple(told[begin:])
+    return tuple(told[-LAST_LINES:])
+
+
+def exited(how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+    """It ended before it answered."""
+    error = AppExited(f"The app ended {how} before it answered.", hint=_hint(findings), lines=last_words(lines))
+    return error.info
+
+
+def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+    """It ran, but nothing answered in time; `ports` are those it listens on all the same."""
+    where = f" It listens on {', '.join(map(str, ports))} instead." if ports else " It listens nowhere."
+    return NeverReady(
+        f"The app did not answer within {seconds:g} s.{where}",
+        hint=_hint(findings, "A longer startup_duration_timeout in the README's front matter gives it more time."),
+        lines=last_words(lines),
+    ).info
+
+
+def crash_loop(count: int, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+    return CrashLoop(
+        f"The app ended {count} times in a row, the last time {how}; it is not started again.",
+        hint=_hint(findings),
+        lines=last_words(lines),
+    ).info
+
+
+def causes(lines: list[str], plan: LaunchPlan) -> tuple[Finding, ...]:
+    """What the lines tell of the cause."""
+    from spaces_runner.triage import triage  # only an app that failed needs it
+
+    return triage(lines, sdk_version=plan.sdk_version, python_version=plan.python_version)
+
+
+def crashed(how: Exit, pause: float, lines: list[str]) -> Finding:
+    """It ended after it had answered, and is started again."""
+    return Finding(
+        code="app-crashed",
+        severity=Severity.WARNING,
+        message=f"The app ended {how}; it is started again in {pause:g} s.",
+        lines=last_words(lines),
+    )
+
+
+def no_link(error: ShareFailed) -> Finding:
+    return Finding(
+        code=error.code, severity=Severity.WARNING, message=error.message, remedy=error.hint, lines=error.lines
+    )
+
+
+def unpatched(patch: str, error: str) -> Finding:
+    """Something inside the Space's Python did not work as it should."""
+    return Finding(code="bootstrap-failed", severity=Severity.WARNING, message=f"In the Space, {patch}: {error}")
+
+
+def survivors(pids: tuple[int, ...]) -> Finding:
+    return Finding(
+        code="processes-left",
+        severity=Severity.ERROR,
+        message=f"These processes could not be killed: {', '.join(map(str, pids))}.",
+        remedy="They wait for a device or a network file system; they end when it answers, or with the machine.",
+    )
+
+
+def defect(error: BaseException) -> ErrorInfo:
+    """A mistake of ours."""
+    return ErrorInfo(
+        code="internal_error",
+        stage=Stage.RUNTIME_ERROR,
+        step=None,
+        message=f"The runner itself failed: {type(error).__name__}: {error}",
+        hint="The file shim.log among the Space's logs has the details. Please report it with them.",
+    )
+
+
+def _hint(findings: tuple[Finding, ...], otherwise: str = "The lines above are the last of its log.") -> str:
+    return next((finding.remedy for finding in findings if finding.remedy), otherwise)

@@ -1,0 +1,184 @@
+"""The command line, from outside: real processes, a real directory Space, real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spaces_runner.settings import Settings
+from tests.support.cli import ROOT, Cli, environ_of
+from tests.support.home import open_directory
+from tests.support.share import Share
+
+VERBS = ("run", "inspect", "ps", "logs", "stop", "restart", "rm", "patch", "doctor", "prune")
+README = "---\ntitle: Tiny\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n"
+APP = """
+import os, sys
+import gradio as gr
+print("arguments", sys.argv[1:], flush=True)
+print("variable", os.environ.get("GREETING"), "secret", len(os.environ.get("API_KEY", "")), flush=True)
+gr.Interface(lambda name: f"Hello {name}!", "text", "text", api_name="greet").launch()
+"""
+FAILING = 'import sys\nprint("no luck today", flush=True)\nsys.exit(3)\n'
+
+
+@pytest.fixture
+def cli(settings: Settings) -> Cli:
+    return Cli(settings=settings)
+
+
+@pytest.fixture
+def live(shared_settings: Settings, share: Share) -> Iterator[Cli]:
+    """A command line whose Spaces are gone at the end."""
+    cli = Cli(settings=share.settings(shared_settings))
+    yield cli
+    ids = cli("ps", "--quiet").stdout.split()
+    if ids:
+        removed = cli("rm", "--force", *ids)
+        assert removed.returncode == 0, removed.stderr
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory with a plain Gradio Space, called `tiny`."""
+    parent = open_directory("sr-cli-")
+    space = parent / "tiny"
+    space.mkdir(mode=0o755)
+    (space / "README.md").write_text(README)
+    (space / "app.py").write_text(APP)
+    yield space
+    shutil.rmtree(parent)
+
+
+def get(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return int(answer.status)
+
+
+# What needs no Space.
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_explains_itself(cli: Cli, verb: str) -> None:
+    done = cli(verb, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: spaces-runner {verb}")
+    assert not done.stderr
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    script = ROOT / "scripts/generate-docs"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("nonsense",), ("run",), ("ps", "--nonsense"), ("stop",), ("stop", "x", "--all"), ("run", ".", "--env", "1=x")],
+)
+def test_a_misspelt_command_exits_with_2(cli: Cli, args: tuple[str, ...]) -> None:
+    done = cli(*args)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_is_no_number_exits_with_2(cli: Cli) -> None:
+    done = cli("ps", SPACES_RUNNER_LOG_BYTES="plenty")
+    assert done.returncode == 2
+    assert "SPACES_RUNNER_LOG_BYTES must be a whole number" in done.stderr
+
+
+def test_what_names_no_space_gets_a_sentence(cli: Cli) -> None:
+    done = cli("run", "not a space; rm -rf /", "--json")
+    assert done.returncode == 1
+    assert "CONFIG_ERROR" in done.stderr
+    assert "hint:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "bad_ref"
+    assert cli.data("ps") == []
+
+
+def test_nothing_runs_at_first(cli: Cli) -> None:
+    assert cli.data("ps") == []
+    done = cli("ps")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "No Spaces" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["logs", "stop", "restart", "rm"])
+def test_an_unknown_id_is_told(cli: Cli, verb: str) -> None:
+    done = cli(verb, "nobody")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = ("gradio", "torch", "pydantic", "git", "libcst", "httpx", "huggingface_hub", "rich", "psutil", "sqlite3")
+    code = f"""
+import sys
+import spaces_runner, spaces_runner.cli.app
+try:
+    spaces_runner.cli.app.app(["run", "--help"])
+except SystemExit:
+    pass
+print([name for name in {heavy!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_doctor_says_what_it_found(cli: Cli) -> None:
+    done = cli("doctor", HF_ENDPOINT="http://127.0.0.1:9", SPACES_RUNNER_SHARE_SERVER="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^ok +git ", done.stdout, re.MULTILINE)
+    assert re.search(r"^warn +hub ", done.stdout, re.MULTILINE)
+    assert {check["name"] for check in cli.data("doctor")} >= {"git", "uv", "share-server"}
+
+
+# What changes files.
+
+
+def test_patch_prints_what_git_takes(cli: Cli, folder: Path) -> None:
+    before = (folder / "app.py").read_text()
+    done = cli("patch", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (
+        '+gr.Interface(lambda name: f"Hello {name}!", "text", "text", api_name="greet").launch(share=True)'
+        in done.stdout
+    )
+    assert "\x1b" not in done.stdout
+    assert (folder / "app.py").read_text() == before
+    subprocess.run(["git", "apply", "-"], input=done.stdout, text=True, cwd=folder, check=True, timeout=30)
+    assert (folder / "app.py").read_text() == before.replace(".launch()", ".launch(share=True)")
+
+
+def test_patch_writes_only_when_told(cli: Cli, folder: Path) -> None:
+    done = cli("patch", str(folder / "app.py"), "--write")
+    assert done.returncode == 0, done.stderr
+    assert ".launch(share=True)" in (folder / "app.py").read_text()
+    again = cli("patch", str(folder))
+    assert (again.returncode, again.stdout) == (0, "")
+    assert "Nothing to patch" in again.stderr
+
+
+def test_patch_takes_a_folder_that_is_no_space(cli: Cli, folder: Path) -> None:
+    (folder / "README.md").unlink()
+    (folder / "app.py").rename(folder / "other.py")
+    assert cli.data("patch", str(folder))["files"][0]["path"] == "other.py"

@@ -1,0 +1,115 @@
+"""The corpus of tests/spaces: tiny Spaces, each with a case.toml that says what must hold, and how that is looked at.
+
+    [expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value}, links (how many
+              launches), path (of the app, below its link), text (of its page), auth, packages (needed besides Gradio's);
+              otherwise: code (of the error), text (in its message, lines or log), findings (codes among those shown)
+    [run]     args, env, secrets: what the owner passes
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gradio_client import Client
+
+CORPUS = Path(__file__).parents[1] / "spaces"
+STANDARD_GRADIO = "6.31.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    name: str
+    args: list[Any]
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One directory of the corpus. An unknown key in its case.toml is an error."""
+
+    name: str
+    stage: str
+    gradio: str = ""
+    api: Api | None = None
+    links: int = 1
+    path: str = ""
+    text: str = ""
+    auth: tuple[str, str] | None = None
+    packages: tuple[str, ...] = ()
+    code: str = ""
+    findings: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return CORPUS / self.name
+
+    @property
+    def runs(self) -> bool:
+        return self.stage == "RUNNING"
+
+    @property
+    def standard(self) -> bool:
+        """Whether the environment that most cases share is enough."""
+        return self.runs and self.gradio in ("", STANDARD_GRADIO) and not self.packages
+
+    def lay(self, target: Path) -> Path:
+        """The Space as its author has it, at `target`."""
+        shutil.copytree(self.folder, target, ignore=shutil.ignore_patterns("case.toml", "__pycache__"))
+        return target
+
+
+def read_case(folder: Path) -> Case:
+    data = tomllib.loads((folder / "case.toml").read_text())
+    fields = {**data.pop("expect"), **data.pop("run", {})}
+    assert not data, f"{folder.name}: {list(data)}"
+    for name in ("findings", "args", "packages", "auth"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    if "api" in fields:
+        fields["api"] = Api(**fields["api"])
+    return Case(name=folder.name, **fields)
+
+
+def collect() -> list[Case]:
+    """Every case, by name."""
+    return [read_case(path.parent) for path in sorted(CORPUS.glob("*/case.toml"))]
+
+
+def check_page(case: Case, url: str) -> None:
+    """The link answers 200 with what the case expects, and Gradio's config names its version."""
+    address = url.rstrip("/") + "/" + case.path
+    with httpx.Client(timeout=20, follow_redirects=True, trust_env=False) as web:
+        page = web.get(address)
+        assert page.status_code == 200, page.text[:500]
+        assert case.text in page.text
+        if case.gradio:
+            if case.auth:
+                assert web.get(address + "config").status_code == 401
+                name, password = case.auth
+                web.post(address + "login", data={"username": name, "password": password}).raise_for_status()
+            assert web.get(address + "config").json()["version"] == case.gradio
+
+
+def check_api(case: Case, url: str) -> None:
+    """The named endpoint returns the value."""
+    if case.api is None:
+        return
+    address = url.rstrip("/") + "/" + case.path
+    if case.gradio.startswith("3."):  # the client of today does not speak to it
+        route = f"{address}run/{case.api.name.strip('/')}"
+        answer = httpx.post(route, json={"data": case.api.args}, timeout=20).raise_for_status().json()
+        assert answer["data"] == [case.api.value]
+        return
+    client = Client(address, auth=case.auth, verbose=False)
+    try:
+        assert client.predict(*case.api.args, api_name=case.api.name) == case.api.value
+    finally:
+        client.close()
