@@ -8,12 +8,11 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from app.access import Hosts
+from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
+from spaces_runner import control
 from spaces_runner.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from app.server import ServerOptions
 
 MIN_TOKEN = 8
 
@@ -25,17 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         return _refuse(str(error))
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    _quiet_gradio(settings)
-
-    from app.server import ServerOptions, bind, stored_token  # Gradio reads its environment when it is imported
-
     token = chosen.token or os.environ.get("SPACES_RUNNER_PAGE_TOKEN") or stored_token(settings)
     if not re.fullmatch(rf"[A-Za-z0-9._~-]{{{MIN_TOKEN},}}", token):
         return _refuse(f"A token has at least {MIN_TOKEN} characters, of letters, digits and . _ ~ - only.")
-    try:
-        listener = bind(chosen.host, chosen.port)
-    except OSError as error:
-        return _refuse(f"Cannot listen on {chosen.host} port {chosen.port}: {error}")
     options = ServerOptions(
         host=chosen.host,
         port=chosen.port,
@@ -44,20 +35,26 @@ def main(arguments: list[str] | None = None) -> int:
         allow_hosts=tuple(chosen.allow_host),
         examples=Path(__file__).parents[1] / "examples",
     )
-    return _serve(settings, options, listener)
-
-
-def _serve(settings: Settings, options: ServerOptions, listener: socket.socket) -> int:
-    from app.server import build_app, guard, known_hosts, serve
-    from app.share import PageLink
-
-    port = listener.getsockname()[1]
-    if port != options.port and options.port:
-        _say(f"Port {options.port} is taken; this server uses {port}.")
     try:
         hosts = known_hosts(options)
     except ValueError as error:
         return _refuse(f"--allow-host: {error}")
+    try:
+        listener = bind(options.host, options.port)
+    except OSError as error:
+        return _refuse(f"Cannot listen on {options.host} port {options.port}: {error}")
+    return _serve(settings, options, hosts, listener)
+
+
+def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: socket.socket) -> int:
+    _quiet_gradio(settings)
+    from app.server import build_app, guard, serve  # Gradio reads its environment when it is imported
+    from app.share import PageLink
+
+    control.sweep(settings)
+    port = listener.getsockname()[1]
+    if port != options.port and options.port:
+        _say(f"Port {options.port} is taken; this server uses {port}.")
     link = PageLink(settings=settings, port=port, token=options.token, hosts=hosts, say=_say)
 
     def started() -> None:
@@ -82,7 +79,7 @@ def _quiet_gradio(settings: Settings) -> None:
 
 
 def _local(host: str, port: int) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    shown = "127.0.0.1" if host in EVERYWHERE else host
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 

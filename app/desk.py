@@ -40,7 +40,7 @@ class Desk:
         return control.stop(space_id, self.settings)
 
     def restart(self, space_id: str) -> SpaceStatus:
-        return control.restart(space_id, self.settings)
+        return control.status(control.restart(space_id, self.settings), self.settings)
 
     def remove(self, space_id: str) -> None:
         control.remove(space_id, self.settings)

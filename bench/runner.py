@@ -24,7 +24,8 @@ from typing import Any
 from bench.results import Row, publish
 from spaces_runner import control
 from spaces_runner.ports import is_free
-from spaces_runner.settings import Settings, read_settings
+from spaces_runner.settings import Settings
+from spaces_runner.store import Store
 from spaces_runner.types import Step, StepFinished
 from tests.support.home import make_settings, open_directory
 from tests.support.hub import Hub
@@ -222,7 +223,7 @@ def at_rest(bench: Bench) -> list[Row]:
         name = f"bench/rest-{number}"
         bench.hub.add_space(name, {"README.md": readme, "app.py": PLAIN, "requirements.txt": f"gradio=={GRADIO}\n"})
         _, space = bench.launch(name)
-        shims.append(shim_of(space["id"]))
+        shims.append(shim_of(space["id"], bench.settings))
     time.sleep(5)
     before, begun = sum(map(cpu_seconds, shims)), time.monotonic()
     time.sleep(30)
@@ -330,10 +331,12 @@ def in_order(bench: Bench, space_id: str, total: int) -> bool:
     return numbers == list(range(first, total)) and abs(dropped - first) <= 50
 
 
-def shim_of(space_id: str) -> int:
-    """The process id of a Space's shim: the parent of its app."""
-    settings = read_settings()
-    raise LookupError(space_id, settings.home)
+def shim_of(space_id: str, settings: Settings) -> int:
+    """The process id of a Space's shim."""
+    shim = Store(settings).run(space_id).shim
+    if shim is None:
+        raise LookupError(f"{space_id} has no shim")
+    return shim.pid
 
 
 def cpu_seconds(pid: int) -> float:

@@ -97,16 +97,18 @@ def _entries(root: yaml.MappingNode) -> Iterator[tuple[str, str | list[str]]]:
 
 def _null(node: yaml.ScalarNode) -> str:
     """The text of a scalar; YAML's plain `null` and `~` are empty."""
-    plain = node.style is None
+    plain = not node.style  # None, or '' of the C parser
     return "" if plain and node.value in ("~", "null", "Null", "NULL") else str(node.value)
 
 
 def _not_yaml(exc: yaml.MarkedYAMLError, block: str, first_line: int) -> BadFrontMatter:
-    mark = exc.problem_mark or exc.context_mark
+    lines = block.split("\n")
     problem = clean_line(exc.problem or exc.context or "not YAML")
+    mark = exc.problem_mark or exc.context_mark
+    if exc.context_mark and mark and not "".join(lines[mark.line :]).strip():
+        mark = exc.context_mark  # what is missing at the very end was begun there
     if mark is None:
         return _bad(problem)
-    lines = block.split("\n")
     at = min(mark.line, len(lines) - 1)
     number = at + first_line
     return _bad(f"line {number}: {problem}", (f"{number}: {clean_line(lines[at])[:500]}",))

@@ -99,7 +99,7 @@ class Space:
         return self.wait(timeout) if wait else self
 
     def remove(self) -> None:
-        """Forget it, with its files, logs and secrets. Raises SpaceBusy while it is at work."""
+        """Stop it and forget it, with its files, data, logs and secrets."""
         from spaces_runner import control
 
         control.remove(self.id, self.settings)

@@ -35,6 +35,7 @@ class Settings:
     stop_grace_s: float = 10.0
     port_base: int = 41000
     disk_floor_bytes: int = 2 * 1024**3
+    network_stall_s: int = 60  # a transfer that brings nothing for so long is given up
 
     # The rooms of the state directory. What a Space's user must reach lies under parents that all may enter (0755).
 

@@ -9,27 +9,23 @@ import json
 import os
 import re
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from spaces_runner.codec import decode, encode
-from spaces_runner.errors import PortTaken, SpaceBusy, StateError, StateTooNew, UnknownSpace
-from spaces_runner.process import Identity
+from spaces_runner.codec import encode
+from spaces_runner.database import Database
+from spaces_runner.errors import PortTaken, SpaceBusy, StateError, UnknownSpace
+from spaces_runner.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
 from spaces_runner.report import decode_event, encode_event
-from spaces_runner.schema import RUN_COLUMNS, SCHEMA, VERSION, identity, status
 from spaces_runner.settings import Settings
 from spaces_runner.types import (
     Event,
     Progress,
-    RefKind,
     RunOptions,
     SpaceRef,
-    SpaceStatus,
     Stage,
     User,
 )
@@ -38,49 +34,8 @@ ID_CHARS = 40
 PORT_REST_S = 60.0  # a port stays in TIME_WAIT that long, and old Gradios bind without SO_REUSEADDR
 PORT_BLOCKS = 800  # of ten ports each: a wide range, so that none comes back soon
 USER_SLOTS = 4000
-_BUSY_S = 20.0
 _ACTIVE = tuple(stage.value for stage in Stage if stage.active)
 _IS_ACTIVE = f"stage IN ({','.join('?' * len(_ACTIVE))})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """A Space as it was last asked for."""
-
-    id: str
-    ref: SpaceRef
-    options: RunOptions
-    slot: int
-    stopping: bool  # the owner wants it stopped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """The current or last run of a Space."""
-
-    id: str
-    space: Space
-    status: SpaceStatus
-    created: float
-    shim: Identity | None
-    app: Identity | None
-    diff: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """The answer to a request to run. `fresh`: the caller must start a shim; else the Space is at work already."""
-
-    space: Space
-    run_id: str
-    fresh: bool
-
-
-class _Connection(sqlite3.Connection):
-    """Closes itself when its thread ends: Python 3.13 warns about one that was not closed."""
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class Store:
@@ -89,9 +44,7 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         """Opens the database, and makes it where there is none. Raises StateError."""
         self._settings = settings
-        self._local = threading.local()
-        with self._errors():
-            self._prepare()
+        self._database = Database(settings)
 
     # Spaces
 
@@ -100,19 +53,19 @@ class Store:
 
         A Space is known by its source and its name; raises SpaceBusy where it is at work at another revision.
         """
-        with self._change() as db:
+        with self._database.change() as db:
             row = db.execute(
                 "SELECT * FROM spaces WHERE kind = ? AND source = ? AND name = ?", (ref.kind, ref.source, name or "")
             ).fetchone()
             if row is not None and (run := self._active_run(db, row["id"])):
-                space = _space(row)
+                space = read_space(row)
                 if space.ref.revision != ref.revision:
                     raise SpaceBusy(
                         f"{space.id} is at work at {space.ref.revision or 'its default branch'}.",
                         hint="Stop it first, or give this one a name of its own.",
                     )
                 return Admission(space=space, run_id=run, fresh=False)
-            space = _space(row) if row is not None else self._add_space(db, ref, name)
+            space = read_space(row) if row is not None else self._add_space(db, ref, name)
             space = replace(space, ref=ref, options=options, stopping=False)
             db.execute(
                 "UPDATE spaces SET revision = ?, options = ?, stopping = 0 WHERE id = ?",
@@ -120,26 +73,34 @@ class Store:
             )
             return Admission(space=space, run_id=self._add_run(db, space), fresh=True)
 
+    def readmit(self, space: Space) -> Admission:
+        """A run for a Space as it was last asked for, or the one at work."""
+        with self._database.change() as db:
+            if run := self._active_run(db, space.id):
+                return Admission(space=space, run_id=run, fresh=False)
+            db.execute("UPDATE spaces SET stopping = 0 WHERE id = ?", (space.id,))
+            return Admission(space=space, run_id=self._add_run(db, space), fresh=True)
+
     def spaces(self) -> tuple[Space, ...]:
-        with self._errors():
-            return tuple(_space(row) for row in self._db.execute("SELECT * FROM spaces ORDER BY created"))
+        with self._database.read() as db:
+            return tuple(read_space(row) for row in db.execute("SELECT * FROM spaces ORDER BY created"))
 
     def space(self, space_id: str) -> Space:
         """Raises UnknownSpace."""
-        with self._errors():
-            row = self._db.execute("SELECT * FROM spaces WHERE id = ?", (space_id,)).fetchone()
+        with self._database.read() as db:
+            row = db.execute("SELECT * FROM spaces WHERE id = ?", (space_id,)).fetchone()
         if row is None:
             raise UnknownSpace(f"There is no Space {space_id!r} here.", hint="spaces-runner ps lists what there is.")
-        return _space(row)
+        return read_space(row)
 
     def ask_stop(self, space_id: str) -> None:
         """Remember that the owner wants it stopped, before anything is done about it."""
-        with self._change() as db:
+        with self._database.change() as db:
             db.execute("UPDATE spaces SET stopping = 1 WHERE id = ?", (space_id,))
 
     def forget(self, space_id: str, meanwhile: Callable[[], None]) -> None:
         """Drop a Space, its runs and its user. `meanwhile` runs while nobody can start it. Raises SpaceBusy."""
-        with self._change() as db:
+        with self._database.change() as db:
             if self._active_run(db, space_id):
                 raise SpaceBusy(f"{space_id} was started again.", hint="Stop it first.")
             meanwhile()
@@ -157,59 +118,47 @@ class Store:
 
     def runs(self) -> tuple[Run, ...]:
         """The current or last run of every Space, oldest Space first."""
-        with self._errors():
-            return tuple(_run(row) for row in self._db.execute(_RUNS + " ORDER BY spaces.created"))
+        with self._database.read() as db:
+            return tuple(read_run(row) for row in db.execute(RUNS + " ORDER BY spaces.created"))
 
     def run(self, space_id: str) -> Run:
         """Raises UnknownSpace."""
-        with self._errors():
-            row = self._db.execute(_RUNS + " WHERE spaces.id = ?", (space_id,)).fetchone()
+        with self._database.read() as db:
+            row = db.execute(RUNS + " WHERE spaces.id = ?", (space_id,)).fetchone()
         if row is None:
             self.space(space_id)
             raise UnknownSpace(f"{space_id} was never started.", hint="Start it with spaces-runner run.")
-        return _run(row)
+        return read_run(row)
 
     def record(self, run_id: str, event: Event, changes: Mapping[str, Any] | None = None) -> None:
         """Append an event and set columns of its run with it. An active run's end frees its leases and ports.
 
         `changes`: names of `schema.RUN_COLUMNS` to plain values, enums or dataclasses.
         """
-        with self._change() as db:
-            data = encode_event(event)
-            step = str(data.get("step") or "")
-            if isinstance(event, Progress):  # the newest is all that anyone wants to see
-                db.execute(
-                    "DELETE FROM events WHERE run_id = ? AND kind = ? AND step = ?", (run_id, data["kind"], step)
-                )
-            db.execute(
-                "INSERT INTO events (run_id, kind, step, data) VALUES (?, ?, ?, ?)",
-                (run_id, data["kind"], step, json.dumps(data)),
-            )
+        with self._database.change() as db:
+            _append(db, run_id, event)
             self._update(db, run_id, changes or {})
 
     def update(self, run_id: str, changes: Mapping[str, Any]) -> None:
         """Set columns of a run without an event."""
-        with self._change() as db:
+        with self._database.change() as db:
             self._update(db, run_id, changes)
 
-    def end_lost(self, run_id: str, event: Event, changes: Mapping[str, Any]) -> bool:
+    def end_lost(self, run_id: str, events: Sequence[Event], changes: Mapping[str, Any]) -> bool:
         """`record`, for a run that is still active only. False where somebody else ended it."""
-        with self._change() as db:
+        with self._database.change() as db:
             found = db.execute(f"SELECT 1 FROM runs WHERE id = ? AND {_IS_ACTIVE}", (run_id, *_ACTIVE)).fetchone()
             if found is None:
                 return False
-            data = encode_event(event)
-            db.execute(
-                "INSERT INTO events (run_id, kind, step, data) VALUES (?, ?, '', ?)",
-                (run_id, data["kind"], json.dumps(data)),
-            )
+            for event in events:
+                _append(db, run_id, event)
             self._update(db, run_id, changes)
             return True
 
     def events(self, run_id: str, since: int = 0) -> tuple[tuple[int, Event], ...]:
         """The events of a run after number `since`, with their numbers, in order."""
-        with self._errors():
-            rows = self._db.execute("SELECT seq, data FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+        with self._database.read() as db:
+            rows = db.execute("SELECT seq, data FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
                                     (run_id, since)).fetchall()  # fmt: skip
         return tuple((row["seq"], decode_event(json.loads(row["data"]))) for row in rows)
 
@@ -217,7 +166,7 @@ class Store:
 
     def lease(self, run_id: str, choose: Callable[[Mapping[str, int]], str | None]) -> str | None:
         """Lease what `choose` picks, given how many runs hold each GPU (by UUID). None leases nothing."""
-        with self._change() as db:
+        with self._database.change() as db:
             rows = db.execute("SELECT gpu, COUNT(*) AS held FROM leases WHERE run_id != ? GROUP BY gpu", (run_id,))
             chosen = choose({row["gpu"]: row["held"] for row in rows})
             db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
@@ -228,7 +177,7 @@ class Store:
     def claim_ports(self, run_id: str, is_free: Callable[[int], bool], size: int = 10) -> range:
         """`size` neighbouring free ports that no run had in the last minute. Raises PortTaken where there are none."""
         base, width = self._settings.port_base, PORT_BLOCKS * 10
-        with self._change() as db:
+        with self._database.change() as db:
             db.execute("DELETE FROM ports WHERE released < ?", (time.time() - PORT_REST_S,))
             taken = {port for row in db.execute("SELECT first, size FROM ports")
                      for port in range(row["first"], row["first"] + row["size"])}  # fmt: skip
@@ -247,81 +196,14 @@ class Store:
 
     def release_ports(self, run_id: str) -> None:
         """Give the run's ports back; they rest before anybody gets them again."""
-        with self._change() as db:
+        with self._database.change() as db:
             _release_ports(db, run_id)
 
     def close(self) -> None:
         """Close this thread's connection."""
-        if (db := getattr(self._local, "db", None)) is not None:
-            db.close()
-            del self._local.db
+        self._database.close()
 
     # Inside
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(
-                self._settings.database,
-                timeout=_BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,  # each thread has its own; the last one may be closed by another
-                factory=_Connection,
-            )
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA cache_size = -512")  # KiB; shims are many and must stay small
-            self._local.db = db
-        return db
-
-    def _prepare(self) -> None:
-        self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        os.close(os.open(self._settings.database, os.O_CREAT | os.O_RDWR, 0o600))
-        db = self._db
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == VERSION:
-            return
-        if version > VERSION:
-            raise StateTooNew(
-                f"{self._settings.database} was written by a newer version of Spaces Runner.",
-                hint="Update this one, or set SPACES_RUNNER_HOME to another directory.",
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        with self._change() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        database = self._settings.database
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise StateError(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise StateError(
-                f"The state directory {database.parent} cannot be used: {error.strerror}.",
-                hint="Set SPACES_RUNNER_HOME to a directory that you may write.",
-            ) from error
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes; nobody else writes meanwhile."""
-        with self._errors():
-            db = self._db
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
 
     def _active_run(self, db: sqlite3.Connection, space_id: str) -> str | None:
         row = db.execute(f"SELECT id FROM runs WHERE space_id = ? AND {_IS_ACTIVE}", (space_id, *_ACTIVE)).fetchone()
@@ -366,13 +248,6 @@ class Store:
             _free(db, run_id)
 
 
-_RUNS = (
-    "SELECT runs.*, spaces.kind, spaces.source, spaces.name, spaces.revision, spaces.options, spaces.slot, "
-    "spaces.stopping, runs.id AS run_id, runs.created AS run_created "
-    "FROM runs JOIN spaces ON spaces.id = runs.space_id"
-)
-
-
 def _plain(value: Any) -> Any:
     encoded = encode(value)
     return json.dumps(encoded) if isinstance(encoded, dict | list) else encoded
@@ -385,6 +260,15 @@ def _counter(db: sqlite3.Connection, name: str) -> int:
 
 def _set_counter(db: sqlite3.Connection, name: str, value: int) -> None:
     db.execute("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (name, value))
+
+
+def _append(db: sqlite3.Connection, run_id: str, event: Event) -> None:
+    data = encode_event(event)
+    kind, step = data["kind"], str(data.get("step") or "")
+    if isinstance(event, Progress):  # the newest is all that anyone wants to see
+        db.execute("DELETE FROM events WHERE run_id = ? AND kind = ? AND step = ?", (run_id, kind, step))
+    row = (run_id, kind, step, json.dumps(data))
+    db.execute("INSERT INTO events (run_id, kind, step, data) VALUES (?, ?, ?, ?)", row)
 
 
 def _free(db: sqlite3.Connection, run_id: str) -> None:
@@ -414,33 +298,3 @@ def _free_slot(db: sqlite3.Connection, taken: set[int]) -> int:
             _set_counter(db, "slot_cursor", slot + 1)
             return slot
     raise StateError("Every user for Spaces is taken.", hint="Remove Spaces that are not needed: spaces-runner rm.")
-
-
-def _space(row: sqlite3.Row) -> Space:
-    return Space(
-        id=row["space_id"] if "space_id" in row.keys() else row["id"],  # noqa: SIM118  # a Row is no mapping
-        ref=SpaceRef(kind=RefKind(row["kind"]), source=row["source"], revision=row["revision"]),
-        options=decode(RunOptions, json.loads(row["options"])),
-        slot=row["slot"],
-        stopping=bool(row["stopping"]),
-    )
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        id=row["run_id"],
-        space=_space(row),
-        status=status(row),
-        created=row["run_created"],
-        shim=identity(row["shim"]),
-        app=identity(row["app"]),
-        diff=row["diff"],
-    )
-
-
-def _advice(error: sqlite3.DatabaseError) -> str:
-    if "locked" in str(error):
-        return "Another program holds it for long. Try again; SPACES_RUNNER_HOME must be on a local disk."
-    if "full" in str(error):
-        return "Free some disk space: spaces-runner prune removes what no Space uses."
-    return "Stop what runs, move the file away and start again; Spaces then have to be pasted anew."

@@ -224,10 +224,6 @@ def _given(call: ast.Call, name: str, index: int | None, scope: Scope, step: int
     return _UNKNOWN
 
 
-def _read_unknown(binding: Binding, step: int) -> Values:
-    return _UNKNOWN
-
-
 _READERS: dict[str, Callable[[Binding, int], Values]] = {
     "import": _read_import,
     "from": _read_from,
@@ -239,7 +235,7 @@ _READERS: dict[str, Callable[[Binding, int], Values]] = {
     "element": _read_element,
     "annotation": _read_annotation,
     "parameter": _read_parameter,
-    "unknown": _read_unknown,
+    "unknown": lambda binding, step: _UNKNOWN,
 }
 
 

@@ -57,27 +57,29 @@ class Room:
 
     cache: Path
     home: Path
+    tmp: Path
     user: User | None = None
 
 
 def own_room(settings: Settings, scratch: Path) -> Room:
     """The runner's: its cache is shared by all environments, and only the runner writes it."""
     settings.uv_cache_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return Room(cache=settings.uv_cache_dir, home=scratch)
+    return Room(cache=settings.uv_cache_dir, home=scratch, tmp=scratch)
 
 
 def space_room(scratch: Path, user: User | None) -> Room:
     """A Space's: a cache, a home and a temporary directory that nobody else ever reads from.
 
-    What is built there may be anything, since building runs the Space's code.
+    What is built there may be anything, since building runs the Space's code. The three lie side by side in
+    `scratch`, which is the runner's: what the Space owns it could swap for a link while the runner works in it.
     """
-    home = scratch / "own"
-    for folder in (home, home / "cache", home / "tmp"):
+    cache, home, tmp = (scratch / f"own-{name}" for name in ("cache", "home", "tmp"))
+    for folder in (cache, home, tmp):
         if not folder.is_dir():
             folder.mkdir(mode=0o755)
             if user is not None:
                 os.chown(folder, user.uid, user.gid)
-    return Room(cache=home / "cache", home=home, user=user)
+    return Room(cache=cache, home=home, tmp=tmp, user=user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +178,7 @@ def environment(settings: Settings, room: Room) -> dict[str, str]:
         "HOME": str(room.home),
         "LANG": "C.UTF-8",
         "PATH": settings.path,
-        "TMPDIR": str(room.home / "tmp") if (room.home / "tmp").is_dir() else str(room.home),
+        "TMPDIR": str(room.tmp),
         "UV_CACHE_DIR": str(room.cache),
         "UV_PYTHON_INSTALL_DIR": str(settings.pythons_dir),
         "UV_PYTHON_DOWNLOADS": "manual",

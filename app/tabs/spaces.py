@@ -177,12 +177,17 @@ class Wiring:
     def refresh(self, chosen: str | None, shown: dict[str, str]) -> tuple[Any, ...]:
         """What changed since the page was last told. One look at the store, a few at files; nothing is waited for."""
         now = time.time()
-        statuses = self.desk.spaces()
-        current = _current(statuses, chosen)
         told = _Told(before=shown)
+        try:
+            statuses = self.desk.spaces()
+            current = _current(statuses, chosen)
+            parts = self._parts(current, told, now)
+        except RunnerError as error:  # removed meanwhile, or the state cannot be read: the next look will tell
+            info = error.info
+            failed = told.changed("cards", info, lambda: problem.render(info))
+            return (failed, *[gr.skip()] * (len(self.panel.live) - 2), {**shown, **told.now})
         chosen = current.id if current else None
         cards = told.changed("cards", (statuses, chosen), lambda: spaces_view.render(statuses, chosen, now))
-        parts = self._parts(current, told, now)
         return (cards, *parts, chosen, told.now if told.now != shown else gr.skip())
 
     def _parts(self, current: SpaceStatus | None, told: _Told, now: float) -> tuple[Any, ...]:

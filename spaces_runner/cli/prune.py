@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from spaces_runner.cli.face import AsJson, opened
+from spaces_runner.sanitize import clean_line
 
 
 def prune(
@@ -17,4 +18,14 @@ def prune(
     from spaces_runner import control
 
     with opened(as_json) as face:
-        face.data(control.prune(face.settings, dry_run))
+        gone = control.prune(face.settings, dry_run)
+        if as_json:
+            face.data(gone)
+            return
+        for kind, names in gone.items():
+            for name in names:
+                face.out(f"{kind}  {clean_line(name)}")
+        if not any(gone.values()):
+            face.say("Nothing to remove.")
+        elif dry_run:
+            face.say("Nothing was removed: this was a dry run.")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from spaces_runner.cli.face import AsJson, opened
+from spaces_runner.errors import SpaceBusy
 
 
 def rm(
@@ -20,8 +21,8 @@ def rm(
     with opened(as_json) as face:
         ids = [control.find(name, face.settings) for name in names]
         for space_id in ids:
-            if force and control.status(space_id, face.settings).stage.active:
-                control.stop(space_id, face.settings)
+            if not force and control.status(space_id, face.settings).stage.active:
+                raise SpaceBusy(f"{space_id} is at work.", hint=f"spaces-runner rm --force {space_id} stops it first.")
             control.remove(space_id, face.settings)
             face.say(f"Removed {space_id}.")
         if as_json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from spaces_runner.cli.face import AsJson, Face, opened
+from spaces_runner.cli.face import AsJson, Face, Style, opened
 from spaces_runner.cli.options import (
     AppArgs,
     Env,
@@ -61,7 +62,19 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
             refresh=refresh,
         )
         request = control.Request(ref=ref, options=options, secrets=values, name=name)
-        follow(control.start(request, face.settings), face, detach=detach, no_wait=no_wait)
+        asked_at = datetime.now(UTC)
+        space_id = control.start(request, face.settings)
+        say_if_older(space_id, asked_at, face)
+        follow(space_id, face, detach=detach, no_wait=no_wait)
+
+
+def say_if_older(space_id: str, asked_at: datetime, face: Face) -> None:
+    """A Space that is at work is taken as it is, so options given now have no effect."""
+    from spaces_runner import control
+
+    started_at = control.status(space_id, face.settings).started_at
+    if started_at and datetime.fromisoformat(started_at) < asked_at:
+        face.say(f"{space_id} is at work already and keeps its options. Stop it first to change them.", Style.YELLOW)
 
 
 def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:

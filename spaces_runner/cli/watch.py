@@ -18,6 +18,7 @@ from spaces_runner.format import age, link_lines
 from spaces_runner.types import SpaceStatus, Stage
 
 POLL_S = 0.1
+SWEEP_EVERY_S = 2.0
 LAST_LINES_S = 2.0  # for what the app printed at its end
 
 
@@ -48,11 +49,14 @@ def settled(stage: Stage) -> bool:
 
 
 def until(done: Callable[[SpaceStatus], bool], space_id: str, face: Face, show: Renderer) -> SpaceStatus:
-    """Show events until `done`. It has no deadline: the shim has, and a shim that is gone ends its Space."""
+    """Show events until `done`. It has no deadline: the shim has one, and a run that lost its shim is swept here."""
     from spaces_runner import control
 
-    seen = 0
+    seen, sweep_at = 0, time.monotonic() + SWEEP_EVERY_S
     while True:
+        if time.monotonic() >= sweep_at:
+            control.sweep(face.settings)
+            sweep_at = time.monotonic() + SWEEP_EVERY_S
         status = control.status(space_id, face.settings)  # before its events, so that none of them is missed
         for number, event in control.events(space_id, face.settings, seen):
             seen = number
@@ -88,11 +92,11 @@ def stay(space_id: str, face: Face) -> SpaceStatus:
 
 
 def pass_on(space_id: str, face: Face) -> None:
-    """The run log, line by line: data, unless data is JSON."""
+    """The run log from its beginning, line by line: data, unless data is JSON."""
     from spaces_runner import control
 
     stream = sys.stderr if face.as_json else sys.stdout
-    for line in control.log_follow(space_id, face.settings, "run"):
+    for line in control.log_follow(space_id, face.settings, "run", whole=True):
         print(line, file=stream, flush=True)
 
 

@@ -113,22 +113,19 @@ def options(question: Question, shop: Workshop) -> tuple[str, ...]:
 
 def lay_out(paths: tuple[str, ...], shop: Workshop) -> dict[str, Path]:
     """Copies of the Space's own projects for its user to build in: where each of `paths` is now."""
-    if not paths:
-        return {}
-    shop.spaces()  # makes the user's room
-    source = shop.scratch / "own" / "src"
+    source = shop.scratch / "src"
     shutil.rmtree(source, ignore_errors=True)
-    source.mkdir()
     copies = {}
     for number, path in enumerate(paths):
-        original, copy = Path(shop.checkout.path, path), source / str(number)
+        original, folder = Path(shop.checkout.path, path), source / str(number)
+        folder.mkdir(mode=0o700, parents=True)
+        copies[path] = folder / original.name
         if original.is_dir():
-            shutil.copytree(original, copy, symlinks=True, copy_function=_cheap_copy)
+            shutil.copytree(original, copies[path], symlinks=True, copy_function=_cheap_copy)
         else:
-            copy.mkdir()
-            copy = Path(shutil.copy(original, copy))
-        copies[path] = copy
-    _give(source, shop.user)
+            shutil.copy2(original, copies[path])
+        hand_over(folder, shop.user)
+        folder.chmod(0o755)
     return copies
 
 
@@ -161,14 +158,3 @@ def _cheap_copy(source: str, target: str) -> str:
         os.link(source, target)
         return target
     return str(shutil.copy2(source, target))
-
-
-def _give(root: Path, user: User | None) -> None:
-    if user is None:
-        return
-    for folder, names, files in os.walk(root):
-        os.chown(folder, user.uid, user.gid)
-        for name in (*names, *files):
-            path = Path(folder, name)
-            if path.lstat().st_nlink == 1 or path.is_dir():
-                os.chown(path, user.uid, user.gid, follow_symlinks=False)

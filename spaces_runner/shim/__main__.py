@@ -1,6 +1,6 @@
 """The entry: `python -m spaces_runner.shim`, a Job on standard input. Goes to the background by itself.
 
-Standard output is closed once the run is registered, so a face that reads it to its end knows that the shim is there.
+Says "ready" on standard output once the run is registered, and closes it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main() -> None:
     job = decode(Job, json.load(sys.stdin))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     supervisor = Supervisor(job)
+    os.write(1, b"ready\n")
     os.dup2(2, 1)  # the face's pipe ends here
     supervisor.run()
 

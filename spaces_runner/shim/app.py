@@ -86,15 +86,24 @@ class Listeners:
     """Whom an app tells what. All are called from threads of ours."""
 
     answering: Callable[[Answering], None]
-    link_changed: Callable[[int, str | None], None]
     patch_failed: Callable[[str, str], None]
 
 
-def start(
-    job: Job, plan: LaunchPlan, ports: PortBlock, socket_dir: Path, secrets: Secrets, links: Links, tell: Listeners
-) -> App:  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What one start of an app gets from the shim."""
+
+    ports: PortBlock
+    socket_dir: Path
+    secrets: Secrets
+    links: Links
+    tell: Listeners
+
+
+def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     """Start the app of `plan`. Raises LaunchError when not even its process can be made."""
-    socket = socket_dir / "s"
+    socket = means.socket_dir / "s"
+    ports, secrets, links, tell = means.ports, means.secrets, means.links, means.tell
     closed = Event()
     bridge = Bridge(
         socket_path=socket,

@@ -12,7 +12,7 @@ from spaces_runner.job import Job
 from spaces_runner.ports import PortBlock, is_free
 from spaces_runner.process import listening_ports
 from spaces_runner.shim import app, verdict
-from spaces_runner.shim.app import Answering, App, Exit, Listeners
+from spaces_runner.shim.app import Answering, App, Exit, Listeners, Means
 from spaces_runner.shim.inbox import Inbox
 from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.links import Links
@@ -47,10 +47,14 @@ class Attempt:
     def start(self, socket_dir: Path) -> None:
         """Raises LaunchError and PortTaken."""
         block = self._store.claim_ports(self._job.run_id, is_free)
-        values = secrets.read(self._job.settings, self._job.space_id)
-        tell = Listeners(answering=self._answering, link_changed=self._link_changed, patch_failed=self._patch_failed)
-        ports = PortBlock(base=block.start, size=len(block))
-        self._app = app.start(self._job, self._plan, ports, socket_dir, values, self._links, tell)
+        means = Means(
+            ports=PortBlock(base=block.start, size=len(block)),
+            socket_dir=socket_dir,
+            secrets=secrets.read(self._job.settings, self._job.space_id),
+            links=self._links,
+            tell=Listeners(answering=self._answering, patch_failed=self._patch_failed),
+        )
+        self._app = app.start(self._job, self._plan, means)
         self._journal.started(self._app.identity)
         if self._plan.share:
             self._links.prepare()

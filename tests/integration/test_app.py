@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import httpx
 import pytest
 from gradio_client import Client
 
-from app.server import ServerOptions, bind, build_app, guard, known_hosts, stored_token
+from app.listening import bind, stored_token
 from spaces_runner.settings import Settings
-from tests.support.web import TOKEN, WebServer, serving
+from tests.support.web import ROOT, TOKEN, WebServer, serving
 
 # Every route that there is. A new version of Gradio or FastAPI that brings another one fails the test below, so that
 # somebody looks at it.
@@ -105,36 +106,29 @@ def server(shared_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
         yield started
 
 
-def routes(entries: Any, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
-    """The path and methods of every route, through mounts and included routers. A kind nobody knows is an error."""
-    for entry in entries:
-        if hasattr(entry, "original_router"):
-            yield from routes(entry.original_router.routes, prefix + entry.include_context.prefix)
-        elif getattr(entry, "routes", None):
-            yield from routes(entry.routes, prefix + entry.path)
-        else:
-            yield prefix + entry.path, set(entry.methods or ())
+@pytest.fixture(scope="module")
+def routes(shared_settings: Settings) -> list[tuple[str, list[str]]]:
+    """The path and methods of every route of the application."""
+    env = WebServer.command(shared_settings, []).env
+    listed = subprocess.run(
+        [sys.executable, "-m", "tests.support.routes"],
+        env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return [(path, methods) for path, methods in map(json.loads, listed.stdout.splitlines())]
 
 
-def test_every_route_is_known_and_closed_to_nobody(settings: Settings) -> None:
-    options = ServerOptions(token=TOKEN)
-    app = build_app(settings, options)
-    found = list(routes(app.routes))
-    assert len(found) > 30
-    assert sorted({path for path, _ in found} - set(KNOWN)) == []
-    gate = guard(app, settings, options, known_hosts(options), 7860)
+def test_every_route_is_known(routes: list[tuple[str, list[str]]]) -> None:
+    assert len(routes) > 30
+    assert sorted({path for path, _ in routes} - set(KNOWN)) == []
 
-    async def statuses() -> dict[tuple[str, str], int]:
-        transport = httpx.ASGITransport(app=gate)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860") as nobody:
-            asked = {}
-            for path, methods in found:
-                for method in methods:
-                    filled = re.sub(r"{[^}]*}", "x", path)
-                    asked[method, path] = (await nobody.request(method, filled)).status_code
-            return asked
 
-    answers = asyncio.run(statuses())
+def test_every_route_is_closed_to_nobody(routes: list[tuple[str, list[str]]], server: WebServer) -> None:
+    with httpx.Client(base_url=server.url, timeout=10) as nobody:
+        answers = {
+            (method, path): nobody.request(method, re.sub(r"{[^}]*}", "x", path)).status_code
+            for path, methods in routes
+            for method in methods
+        }
     assert answers.pop(("GET", "/healthz")) == 200
     assert {key: status for key, status in answers.items() if status != 401} == {}
 
@@ -197,11 +191,11 @@ def test_programs_have_named_endpoints(client: Client) -> None:
 @pytest.mark.parametrize(
     ("arguments", "api_name", "words"),
     [
-        (("https://evil.example/x",), "/launch", ""),
+        (("https://evil.example/x",), "/launch", "Space"),
         (("owner/name", {"bogus": 1}), "/launch", "Unknown options: bogus"),
         (("owner/name", {"environment": "no value"}), "/inspect", "is no variable"),
         (("owner/name", None, {"BAD NAME": "x"}), "/launch", "cannot be the name"),
-        (("no-such-space",), "/stop", ""),
+        (("no-such-space",), "/stop", "no-such-space"),
     ],
 )
 def test_errors_reach_programs_as_sentences(

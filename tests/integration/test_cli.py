@@ -130,7 +130,7 @@ def test_an_unknown_id_is_told(cli: Cli, verb: str) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = ("gradio", "torch", "pydantic", "git", "libcst", "httpx", "huggingface_hub", "rich", "psutil", "sqlite3")
+    heavy = ("gradio", "torch", "git", "libcst", "httpx", "huggingface_hub", "rich", "psutil", "sqlite3")
     code = f"""
 import sys
 import spaces_runner, spaces_runner.cli.app
@@ -182,3 +182,155 @@ def test_patch_takes_a_folder_that_is_no_space(cli: Cli, folder: Path) -> None:
     (folder / "README.md").unlink()
     (folder / "app.py").rename(folder / "other.py")
     assert cli.data("patch", str(folder))["files"][0]["path"] == "other.py"
+
+
+# What starts Spaces.
+
+
+def test_a_space_runs_from_its_folder_to_its_removal(live: Cli, folder: Path) -> None:
+    status = live.data(
+        "run",
+        str(folder),
+        "--detach",
+        "--env",
+        "GREETING=hi",
+        "--secret",
+        "API_KEY=12345",
+        "--",
+        "--model",
+        "x",
+        timeout=400,
+    )
+    assert status["stage"] == "RUNNING"
+    assert set(status) >= {
+        "id", "space", "revision", "stage", "local_url", "share_url", "gpu", "started_at", "findings",
+    }  # fmt: skip
+    assert get(status["local_url"]) == 200
+    assert get(status["share_url"]) == 200
+
+    name = status["id"]
+    logs = live("logs", name).stdout
+    assert "arguments ['--model', 'x']" in logs
+    assert "variable hi secret 5" in logs
+    assert len(live("logs", name, "--tail", "1").stdout.splitlines()) == 1
+    assert live("logs", name, "--build").stdout
+
+    shown = live("ps").stdout.splitlines()
+    assert shown[0].split() == ["ID", "SPACE", "STAGE", "AGE", "GPU", "LOCAL_URL", "SHARE_URL"]
+    assert any(line.startswith(name) and "RUNNING" in line and status["local_url"] in line for line in shown[1:])
+
+    refused = live("rm", name)
+    assert refused.returncode == 1
+    assert "hint:" in refused.stderr
+
+    assert live.data("stop", name)[0]["stage"] == "STOPPED"
+    with pytest.raises(OSError, match=r"refused|timed out|reset"):
+        get(status["local_url"])
+    assert name not in live("ps", "--running", "--quiet").stdout.split()
+
+    again = live.data("restart", name, timeout=120)
+    assert again["stage"] == "RUNNING"
+    assert again["id"] == name
+    assert get(again["local_url"]) == 200
+
+    assert live("rm", "--force", name).returncode == 0
+    assert live.data("ps") == []
+
+
+def test_a_failure_says_why_and_what_next(live: Cli, folder: Path) -> None:
+    (folder / "app.py").write_text(FAILING)
+    done = live("run", str(folder), "--detach", "--json", timeout=400)
+    assert done.returncode == 1
+    status = json.loads(done.stdout)
+    assert status["stage"] == "RUNTIME_ERROR"
+    assert "no luck today" in done.stderr
+    assert f"hint: spaces-runner logs {status['id']} --run" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_folder_without_an_app_fails_before_anything_is_built(live: Cli, folder: Path) -> None:
+    (folder / "app.py").unlink()
+    done = live("run", str(folder), "--detach", "--json", timeout=60)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["stage"] == "NO_APP_FILE"
+    assert "NO_APP_FILE in detect" in done.stderr
+
+
+def test_inspect_shows_the_plan_and_starts_nothing(live: Cli, folder: Path) -> None:
+    done = live("inspect", str(folder), timeout=200)
+    assert done.returncode == 0, done.stderr
+    for line in (r"^sdk +gradio 6\.31\.0$", r"^app file +app\.py$", r"^python +3\.", r"^environment +\d+ packages"):
+        assert re.search(line, done.stdout, re.MULTILINE), done.stdout
+    assert ".launch(share=True)" in done.stdout
+    assert live.data("ps") == []
+    assert live.data("inspect", str(folder), timeout=200)["spec"]["app_file"] == "app.py"
+
+
+def test_ctrl_c_stops_a_space_in_the_foreground(live: Cli, folder: Path) -> None:
+    command = live.start("run", str(folder), "--no-share")
+    try:
+        url = said(command, r"Local +(http://\S+)", 400)
+        assert get(url) == 200
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=40)
+    finally:
+        command.kill()
+    assert command.returncode == 130
+    assert "arguments []" in out
+    assert "Stopped" in err
+    assert [status["stage"] for status in live.data("ps")] == ["STOPPED"]
+
+
+def test_ctrl_c_leaves_a_space_in_the_background(live: Cli, folder: Path) -> None:
+    name = live("run", str(folder), "--no-share", "--no-wait").stdout.strip()
+    command = live.start("logs", name, "--follow")
+    time.sleep(1)
+    command.send_signal(signal.SIGINT)
+    command.communicate(timeout=20)
+    assert command.returncode == 130
+    assert live.data("ps")[0]["stage"] in ("BUILDING", "APP_STARTING", "RUNNING")
+
+
+def test_a_terminal_gets_a_moving_line_and_links(live: Cli, folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    argv = live.argv("run", str(folder), "--detach", "--no-share")
+    environ = environ_of(live.settings, TERM="xterm-256color")
+    command = subprocess.Popen(argv, env=environ, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    chunks: list[bytes] = []
+    reader = threading.Thread(target=drain, args=(ours, chunks), daemon=True)
+    reader.start()
+    assert command.wait(timeout=400) == 0
+    reader.join(timeout=5)
+    os.close(ours)
+    screen = b"".join(chunks).decode()
+    assert "\x1b[" in screen
+    assert "environment" in screen
+    assert re.search(r"Local +http://127", screen)
+
+
+def drain(fd: int, chunks: list[bytes]) -> None:
+    """Everything from a terminal until its other side is closed."""
+    while True:
+        try:
+            chunk = os.read(fd, 65536)
+        except OSError:  # EIO: nobody holds the other side any more
+            return
+        if not chunk:
+            return
+        chunks.append(chunk)
+
+
+def said(command: subprocess.Popen[str], pattern: str, timeout: float) -> str:
+    """The first group of `pattern` on a command's standard error."""
+    deadline = time.monotonic() + timeout
+    seen: list[str] = []
+    assert command.stderr
+    for line in command.stderr:
+        seen.append(line)
+        if match := re.search(pattern, line):
+            return match.group(1)
+        if time.monotonic() > deadline:
+            break
+    raise AssertionError("".join(seen))

@@ -1,9 +1,9 @@
 """The corpus of tests/spaces: tiny Spaces, each with a case.toml that says what must hold, and how that is looked at.
 
-    [expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value}, links (how many
-              launches), path (of the app, below its link), text (of its page), auth, packages (needed besides Gradio's);
-              otherwise: code (of the error), text (in its message, lines or log), findings (codes among those shown)
-    [run]     args, env, secrets: what the owner passes
+[expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value}, links (how many
+          launches), path (of the app, below its link), text (of its page), auth, packages (needed besides Gradio's);
+          otherwise: code (of the error), text (in its message, lines or log), findings (codes among those shown)
+[run]     args, env, secrets: what the owner passes
 """
 
 from __future__ import annotations

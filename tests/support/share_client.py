@@ -13,11 +13,12 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 BEHAVIOUR = "good"
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("kind", choices=["http"])
     parser.add_argument("-n", required=True)
@@ -31,20 +32,19 @@ def arguments():
     return parser.parse_args()
 
 
-def say(text):
+def say(text: str) -> None:
     sys.stdout.write(f"2026/01/01 00:00:00 [I] {text}\n")
     sys.stdout.flush()
 
 
-def sign_in(given):
-    with open(given.tls_trusted_ca_file) as file:
-        if "BEGIN CERTIFICATE" not in file.read():
-            raise SystemExit("no certificate")
+def sign_in(given: argparse.Namespace) -> socket.socket:
+    if "BEGIN CERTIFICATE" not in Path(given.tls_trusted_ca_file).read_text():
+        raise SystemExit("no certificate")
     host, _, port = given.server_addr.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def forward(source, target):
+def forward(source: socket.socket, target: socket.socket) -> None:
     try:
         while True:
             data = source.recv(65536)
@@ -57,7 +57,7 @@ def forward(source, target):
             end.close()
 
 
-def serve(listening, given):
+def serve(listening: socket.socket, given: argparse.Namespace) -> None:
     while True:
         public, _ = listening.accept()
         try:
@@ -69,7 +69,7 @@ def serve(listening, given):
             threading.Thread(target=forward, args=ends, daemon=True).start()
 
 
-def main():
+def main() -> None:
     given = arguments()
     if BEHAVIOUR == "exits":
         return

@@ -27,7 +27,7 @@ CASES = {
     "application command": ("\x1b_Gf=100;AAAA\x1b\\x", "x"),
     "eight-bit introducer": ("\x9b31mred\x9d0;t\x9cx", "redx"),
     "charset switch and reset": ("\x1b(0lqk\x1bc", "lqk"),
-    "sequence made by removing one": ("\x1b\x1b[m[31mx", "[31mx"),
+    "sequence made by removing one": ("\x1b\x1b[m[31mx", "31mx"),
     "control characters": ("a\x00b\x07c\x7fd\x85e", "abcde"),
     "bidirectional override is visible": ("gradio\u202elive", "gradio<U+202E>live"),
     "zero-width characters vanish": ("pay\u200bpal\ufeff\u00ad", "paypal"),

@@ -1,0 +1,315 @@
+"""What every face does with Spaces: start, stop, restart, remove, look. Knows the store and the shims, no stage.
+
+A face may be killed at any moment: what it was about to do is in the store, and the next face sweeps up.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spaces_runner import logfile, secrets
+from spaces_runner.errors import LaunchError, RunnerError, ShimLost, UnknownSpace
+from spaces_runner.job import Job
+from spaces_runner.process import Family
+from spaces_runner.records import Admission, Run, Space
+from spaces_runner.settings import Settings
+from spaces_runner.spawn import REGISTER_S, start_shim
+from spaces_runner.store import Store
+from spaces_runner.types import Event, Failed, RefKind, RunOptions, SpaceRef, SpaceStatus, Stage, StageChanged
+
+POLL_S = 0.1
+LIVENESS_EVERY_S = 1.0
+STOP_MARGIN_S = 6.0  # past the grace: the shim's own killing takes 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A Space to run. A `name` lets the same Space run more than once."""
+
+    ref: SpaceRef
+    options: RunOptions = field(default_factory=RunOptions)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    name: str | None = None
+
+
+def start(request: Request, settings: Settings) -> str:
+    """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say."""
+    store = Store(settings)
+    _sweep(store, settings)
+    admission = store.admit(request.ref, request.options, request.name)
+    if admission.fresh:
+        secrets.add(settings, admission.space.id, request.secrets)
+        _launch(admission, store, settings)
+    return admission.space.id
+
+
+def restart(space_id: str, settings: Settings) -> str:
+    """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew."""
+    store = Store(settings)
+    stop(space_id, settings)
+    space = store.space(space_id)
+    admission = store.readmit(space)
+    if admission.fresh:
+        _launch(admission, store, settings)
+    return space_id
+
+
+def stop(space_id: str, settings: Settings) -> SpaceStatus:
+    """End a Space with its whole family, or its build; returns when it has ended."""
+    store = Store(settings)
+    store.space(space_id)
+    store.ask_stop(space_id)
+    run = _registered(space_id, store)
+    if run.status.stage.active:
+        if run.shim is None or not run.shim.signal(signal.SIGTERM):
+            _end_lost(run, store, settings)
+        elif not run.shim.wait(settings.stop_grace_s + STOP_MARGIN_S):
+            run.shim.signal(signal.SIGKILL)
+            run.shim.wait(1.0)
+    run = store.run(space_id)
+    if run.status.stage.active:
+        _end_lost(run, store, settings)
+    return store.run(space_id).status
+
+
+def remove(space_id: str, settings: Settings) -> None:
+    """Stop a Space and forget it, with its files, logs, data and secrets."""
+    store = Store(settings)
+    with suppress(UnknownSpace):
+        stop(space_id, settings)
+    space = store.space(space_id)
+    # Moved aside while nobody can start it, then deleted: its name and its user are free at once, its files are not.
+    trash = settings.home_dir / "trash"
+    trash.mkdir(mode=0o700, exist_ok=True)
+    aside = trash / uuid.uuid4().hex
+
+    def move() -> None:
+        with suppress(FileNotFoundError):
+            settings.space(space.id).root.rename(aside)
+        secrets.remove(settings, space.id)
+
+    store.forget(space.id, move)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def status(space_id: str, settings: Settings) -> SpaceStatus:
+    """Raises UnknownSpace."""
+    return Store(settings).run(space_id).status
+
+
+def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
+    """Every Space's, oldest first. What lost its shim is swept before."""
+    store = Store(settings)
+    _sweep(store, settings)
+    return tuple(run.status for run in store.runs())
+
+
+def events(space_id: str, settings: Settings, since: int = 0) -> tuple[tuple[int, Event], ...]:
+    """The numbered events of the current run after number `since`."""
+    store = Store(settings)
+    return store.events(store.run(space_id).id, since)
+
+
+def wait(space_id: str, settings: Settings, timeout: float | None = None) -> SpaceStatus:
+    """Until it is RUNNING or not at work any more; at most `timeout` seconds. Returns what it is then."""
+    store = Store(settings)
+    for run in _looks(space_id, store, settings, timeout):
+        if run.status.stage is Stage.RUNNING or not run.status.stage.active:
+            break
+    return run.status
+
+
+def follow(space_id: str, settings: Settings, timeout: float | None = None) -> Iterator[Event]:
+    """The events of the current run from its start, until it is RUNNING or has ended, at most `timeout` seconds."""
+    store = Store(settings)
+    first, last = store.run(space_id).id, 0
+    for run in _looks(space_id, store, settings, timeout):
+        if run.id != first:
+            return
+        for number, event in store.events(first, last):
+            yield event
+            last = number
+        if run.status.stage is Stage.RUNNING or not run.status.stage.active:
+            return
+
+
+def log_tail(space_id: str, settings: Settings, which: str = "run", lines: int = 200) -> list[str]:
+    """The last lines of the "run" or the "build" log, as harmless text."""
+    return logfile.tail(_log(space_id, settings, which), lines)
+
+
+def log_follow(space_id: str, settings: Settings, which: str = "run", *, whole: bool = False) -> Iterator[str]:
+    """The lines that are logged from now on, until the Space ends; the build log, until it is built.
+
+    With `whole`, those that the current file holds already come first.
+    """
+    store = Store(settings)
+    first = store.run(space_id)
+    ends = {Stage.BUILDING} if which == "build" else {stage for stage in Stage if stage.active}
+
+    def going() -> bool:
+        try:
+            run = store.run(space_id)
+        except UnknownSpace:
+            return False
+        return run.id == first.id and run.status.stage in ends and (run.shim is None or run.shim.alive)
+
+    return logfile.follow(_log(space_id, settings, which), going=going, offset=0 if whole else None)
+
+
+def patch_diff(space_id: str, settings: Settings) -> str:
+    """What was changed in the Space's source, as a unified diff; "" where nothing was."""
+    return Store(settings).run(space_id).diff
+
+
+def find(text: str, settings: Settings) -> str:
+    """The id of the Space that `text` means: an id, `owner/name`, a source, or the unique beginning of an id."""
+    spaces = Store(settings).spaces()
+    text = text.strip().rstrip("/")
+    if any(space.id == text for space in spaces):
+        return text
+    named = [space.id for space in spaces if text and text in _names(space)]
+    begun = [space.id for space in spaces if text and space.id.startswith(text)]
+    for found in (named, begun):
+        if len(found) == 1:
+            return found[0]
+    if several := named or begun:
+        raise UnknownSpace(f"{text!r} can be {', '.join(several)}.", hint="Say which.")
+    known = ", ".join(space.id for space in spaces)
+    raise UnknownSpace(
+        f"There is no Space {text!r} here.",
+        hint=f"There are: {known}." if known else "There are none; start one with spaces-runner run.",
+    )
+
+
+def sweep(settings: Settings) -> tuple[str, ...]:
+    """End what is left of Spaces whose shim is gone. Returns their ids. Every face does this at its start."""
+    return _sweep(Store(settings), settings)
+
+
+def prune(settings: Settings, dry_run: bool = False) -> dict[str, list[str]]:
+    """Remove what no Space uses; with `dry_run` only say what would go."""
+    from spaces_runner.pruning import prune as remove_unused  # it needs what only this verb needs
+
+    return remove_unused(Store(settings), settings, dry_run=dry_run)
+
+
+# Starting
+
+
+def _launch(admission: Admission, store: Store, settings: Settings) -> None:
+    """Start the shim of a fresh run. Returns once it is registered; a run never stays without one."""
+    space = admission.space
+    names = tuple(sorted(secrets.read(settings, space.id)))
+    job = Job(
+        space_id=space.id,
+        run_id=admission.run_id,
+        ref=space.ref,
+        options=replace(space.options, secret_names=names),
+        settings=settings,
+        user=store.user(space),
+    )
+    logs = settings.space(space.id).logs
+    try:
+        start_shim(job, logs / "shim.log")
+    except (OSError, subprocess.SubprocessError) as error:
+        failed = LaunchError(
+            f"The process that runs the Space did not start: {error}", hint=f"See {logs / 'shim.log'}."
+        )
+        _close_run(admission.run_id, failed, store)
+        raise failed from error
+
+
+# Runs whose shim is gone
+
+
+def _sweep(store: Store, settings: Settings) -> tuple[str, ...]:
+    lost = [run for run in store.runs() if run.status.stage.active and _is_lost(run)]
+    for run in lost:
+        _end_lost(run, store, settings)
+    return tuple(run.space.id for run in lost)
+
+
+def _is_lost(run: Run) -> bool:
+    if run.shim is None:  # not registered yet, or the face that was about to start it died
+        return time.time() - run.created > REGISTER_S + 5
+    return not run.shim.alive
+
+
+def _end_lost(run: Run, store: Store, settings: Settings) -> None:
+    """End the family by user and by run mark, and give back what the run held."""
+    roots = (run.app,) if run.app else ()
+    family = Family(mark=run.id, user=store.user(run.space), roots=roots)
+    family.end(min(2.0, settings.stop_grace_s))
+    if store.run(run.space.id).space.stopping:
+        _close_run(run.id, None, store)
+    else:
+        lost = ShimLost(
+            "The process that watched over the Space was killed, and the Space was ended with it.",
+            hint="Start it again with spaces-runner restart.",
+        )
+        _close_run(run.id, lost, store)
+
+
+def _close_run(run_id: str, error: RunnerError | None, store: Store) -> None:
+    now = time.time()
+    stage = error.stage if error else Stage.STOPPED
+    changes = {"stage": stage, "ended": now, "step": None, "local_url": None, "share_url": None}
+    if error is None:
+        store.end_lost(run_id, [StageChanged(at=now, stage=stage)], changes)
+    else:
+        said: list[Event] = [Failed(at=now, error=error.info), StageChanged(at=now, stage=stage)]
+        store.end_lost(run_id, said, {**changes, "error": error.info})
+
+
+# Looking
+
+
+def _looks(space_id: str, store: Store, settings: Settings, timeout: float | None) -> Iterator[Run]:
+    """The current run, again and again. One whose shim is gone is swept on the way, so that it ends."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    check = time.monotonic() + LIVENESS_EVERY_S
+    while True:
+        now = time.monotonic()
+        run = store.run(space_id)
+        if now >= check and run.status.stage.active:
+            check = now + LIVENESS_EVERY_S
+            if _is_lost(run):
+                _end_lost(run, store, settings)
+                run = store.run(space_id)
+        yield run
+        if deadline is not None and now >= deadline:
+            return
+        time.sleep(POLL_S)
+
+
+def _registered(space_id: str, store: Store) -> Run:
+    """The current run with its shim; one that is just being started is waited for."""
+    deadline = time.monotonic() + REGISTER_S
+    run = store.run(space_id)
+    while run.status.stage.active and run.shim is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        run = store.run(space_id)
+    return run
+
+
+def _log(space_id: str, settings: Settings, which: str) -> Path:
+    Store(settings).space(space_id)
+    dirs = settings.space(space_id)
+    return dirs.build_log if which == "build" else dirs.run_log
+
+
+def _names(space: Space) -> set[str]:
+    """What a person may call it."""
+    names = {space.ref.source, str(space.ref), space.ref.name}
+    if space.ref.kind is RefKind.HUB:
+        names |= {f"spaces/{space.ref.source}", f"https://huggingface.co/spaces/{space.ref.source}"}
+    return names

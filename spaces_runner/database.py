@@ -1,0 +1,141 @@
+"""The state database: one SQLite file, its tables, and transactions. Knows no meaning of what is in it.
+
+Several faces and shims use the file at once. Every change is one transaction, on disk before it returns.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from spaces_runner.errors import StateError, StateTooNew
+from spaces_runner.settings import Settings
+
+VERSION = 1
+
+SCHEMA = (
+    """CREATE TABLE spaces (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, source TEXT NOT NULL, name TEXT NOT NULL, revision TEXT,
+        options TEXT NOT NULL, slot INTEGER NOT NULL UNIQUE, created REAL NOT NULL,
+        stopping INTEGER NOT NULL DEFAULT 0, UNIQUE (kind, source, name))""",
+    """CREATE TABLE runs (
+        id TEXT PRIMARY KEY, space_id TEXT NOT NULL UNIQUE REFERENCES spaces (id), created REAL NOT NULL,
+        stage TEXT NOT NULL, step TEXT, commit_id TEXT, local_url TEXT, share_url TEXT, gpu TEXT,
+        ready REAL, ended REAL, shim TEXT, app TEXT, exit_code INTEGER, restarts INTEGER NOT NULL DEFAULT 0,
+        error TEXT, findings TEXT NOT NULL DEFAULT '[]', diff TEXT NOT NULL DEFAULT '')""",
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, kind TEXT NOT NULL, step TEXT NOT NULL,
+        data TEXT NOT NULL)""",
+    "CREATE INDEX events_of_run ON events (run_id, seq)",
+    "CREATE TABLE leases (run_id TEXT PRIMARY KEY, gpu TEXT NOT NULL)",
+    "CREATE TABLE ports (first INTEGER PRIMARY KEY, size INTEGER NOT NULL, run_id TEXT NOT NULL, released REAL)",
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+)
+
+_BUSY_S = 20.0  # for other writers
+
+
+class _Connection(sqlite3.Connection):
+    """Closes itself when its thread ends: Python 3.13 warns about one that was not closed."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Database:
+    """May be shared by threads: each has its own connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens the database, and makes it where there is none. Raises StateError."""
+        self._settings = settings
+        self._local = threading.local()
+        with self._errors():
+            self._prepare()
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to look with. Raises StateError."""
+        with self._errors():
+            yield self._db
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes; nobody else writes meanwhile. Raises StateError."""
+        with self._errors():
+            db = self._db
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if (db := getattr(self._local, "db", None)) is not None:
+            db.close()
+            del self._local.db
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(
+                self._settings.database,
+                timeout=_BUSY_S,
+                isolation_level=None,
+                check_same_thread=False,  # each thread has its own; the last one may be closed by another
+                factory=_Connection,
+            )
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA cache_size = -512")  # KiB; shims are many and must stay small
+            self._local.db = db
+        return db
+
+    def _prepare(self) -> None:
+        self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.close(os.open(self._settings.database, os.O_CREAT | os.O_RDWR, 0o600))
+        db = self._db
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == VERSION:
+            return
+        if version > VERSION:
+            raise StateTooNew(
+                f"{self._settings.database} was written by a newer version of Spaces Runner.",
+                hint="Update this one, or set SPACES_RUNNER_HOME to another directory.",
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        with self.change() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        database = self._settings.database
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StateError(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise StateError(
+                f"The state directory {database.parent} cannot be used: {error.strerror}.",
+                hint="Set SPACES_RUNNER_HOME to a directory that you may write.",
+            ) from error
+
+
+def _advice(error: sqlite3.DatabaseError) -> str:
+    if "locked" in str(error):
+        return "Another program holds it for long. Try again; SPACES_RUNNER_HOME must be on a local disk."
+    if "full" in str(error):
+        return "Free some disk space: spaces-runner prune removes what no Space uses."
+    return "Stop what runs, move the file away and start again; Spaces then have to be pasted anew."

@@ -1,0 +1,41 @@
+"""Gives back disk that no Space uses. Knows which Space uses what; how each thing is removed, its own module knows."""
+
+from __future__ import annotations
+
+import shutil
+
+from spaces_runner import environment
+from spaces_runner.settings import Settings
+from spaces_runner.store import Store
+
+
+def prune(store: Store, settings: Settings, *, dry_run: bool) -> dict[str, list[str]]:
+    """What was removed, or with `dry_run` would be, by kind: names of environments and of removed Spaces' leftovers."""
+    return {
+        "environments": _environments(store, settings, dry_run=dry_run),
+        "leftovers": _leftovers(store, settings, dry_run=dry_run),
+    }
+
+
+def _environments(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
+    """All but those that an overlay of a known Space stands in front of."""
+    marks = (settings.space(space.id).root / "venv.fingerprint" for space in store.spaces())
+    keep = frozenset(mark.read_text().strip() for mark in marks if mark.exists())
+    if dry_run:
+        folder = settings.environments_dir
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return sorted(name for name in names - keep if not name.startswith("."))
+    return sorted(environment.prune(settings, keep))
+
+
+def _leftovers(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
+    """Directories of Spaces that are not known any more, and what an interrupted removal left."""
+    known = {space.id for space in store.spaces()}
+    spaces = settings.spaces_dir.iterdir() if settings.spaces_dir.is_dir() else ()
+    trash = settings.home_dir / "trash"
+    found = [path for path in spaces if path.name not in known]
+    found += list(trash.iterdir()) if trash.is_dir() else []
+    if not dry_run:
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+    return sorted(path.name for path in found)
