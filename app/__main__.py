@@ -12,6 +12,7 @@ from pathlib import Path
 from app.access import Hosts
 from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
 from spaces_runner import control
+from spaces_runner.errors import RunnerError
 from spaces_runner.settings import Settings, read_settings
 
 MIN_TOKEN = 8
@@ -23,8 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings(os.environ)
     except ValueError as error:
         return _refuse(str(error))
-    settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    token = chosen.token or os.environ.get("SPACES_RUNNER_PAGE_TOKEN") or stored_token(settings)
+    try:
+        settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        control.sweep(settings)
+        token = chosen.token or os.environ.get("SPACES_RUNNER_PAGE_TOKEN") or stored_token(settings)
+    except RunnerError as error:
+        return _refuse(f"{error.message} {error.hint}")
+    except OSError as error:
+        return _refuse(f"The state directory {settings.home} cannot be used: {error.strerror}.")
     if not re.fullmatch(rf"[A-Za-z0-9._~-]{{{MIN_TOKEN},}}", token):
         return _refuse(f"A token has at least {MIN_TOKEN} characters, of letters, digits and . _ ~ - only.")
     options = ServerOptions(
@@ -51,7 +58,6 @@ def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: s
     from app.server import build_app, guard, serve  # Gradio reads its environment when it is imported
     from app.share import PageLink
 
-    control.sweep(settings)
     port = listener.getsockname()[1]
     if port != options.port and options.port:
         _say(f"Port {options.port} is taken; this server uses {port}.")

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -209,12 +210,16 @@ def pointers(root: Path) -> Iterator[Path]:
         names[:] = [name for name in names if name not in (".git", "node_modules", "__pycache__")]
         for name in files:
             path = Path(folder, name)
-            if looked >= MAX_SMALL_FILES or path.is_symlink() or not 100 <= path.stat().st_size <= POINTER_BYTES:
-                continue
-            looked += 1
-            with path.open("rb") as file:
-                if file.read(len(POINTER)) == POINTER:
-                    yield path
+            with suppress(OSError):  # a file that is gone, or not ours to read
+                if looked < MAX_SMALL_FILES and not path.is_symlink() and 100 <= path.stat().st_size <= POINTER_BYTES:
+                    looked += 1
+                    if _begins(path) == POINTER:
+                        yield path
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(POINTER))
 
 
 _RULES: tuple[Callable[[View], Iterator[Finding]], ...] = (

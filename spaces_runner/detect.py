@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 from spaces_runner import advice, frontmatter, scan
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
 from spaces_runner.frontmatter import FrontMatter
+from spaces_runner.pysource import is_file
 from spaces_runner.requirements import Requirements, read, read_packages
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Checkout, Finding, RunOptions, Sdk, Severity, SpaceSpec
@@ -216,7 +217,7 @@ def _app_file(meta: FrontMatter, sdk: Sdk, root: Path) -> str:
 def _existing(root: Path, name: str, sdk: Sdk) -> str:
     """`name` relative to the root, without `./`. Raises NoAppFile when it is not a file inside the tree."""
     path = root / name.lstrip("/").replace("\\", "/") if "\x00" not in name else root / "\ufffd"
-    if not _within(root, path) or not path.is_file():
+    if not _within(root, path) or not is_file(path):
         shown = clean_line(name)[:200]
         reason = "leads out of the Space" if not _within(root, path) else "is not in the Space"
         raise NoAppFile(f"The app file {shown} {reason}.", hint=_candidates_hint(root, sdk))

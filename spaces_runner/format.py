@@ -55,11 +55,12 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def age(since: str | None, now: datetime | None = None) -> str:
-    """How long ago the ISO 8601 time `since` was; "" where there is none."""
+def age(since: str | None, until: str | None = None) -> str:
+    """The time between two ISO 8601 times, `until` being now by default; "" where there is no `since`."""
     if not since:
         return ""
-    return duration(((now or datetime.now(UTC)) - datetime.fromisoformat(since)).total_seconds())
+    end = datetime.fromisoformat(until) if until else datetime.now(UTC)
+    return duration((end - datetime.fromisoformat(since)).total_seconds())
 
 
 def amount(event: Progress) -> str:

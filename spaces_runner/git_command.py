@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import TimeoutExpired
-from typing import TYPE_CHECKING, cast
+from subprocess import Popen, TimeoutExpired
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from spaces_runner.errors import AccessDenied, CheckoutError, NetworkFailed, RevisionNotFound, SpaceNotFound, UnsafeTree
@@ -169,7 +169,7 @@ class GitCommand:
             )
         except GitCommandNotFound as error:
             raise CheckoutError("git is not installed.", hint="Type: sudo apt-get install git git-lfs") from error
-        return status, cast(bytes, out), err
+        return status, out, err
 
     def _lines(self, err: str) -> tuple[str, ...]:
         return tuple(self.scrub(line) for line in err.splitlines()[-_LINES:] if line.strip())
@@ -198,13 +198,14 @@ class GitCommand:
 _AGAIN = "Start it again. If that does not help, remove the Space's copy with: spaces-runner prune"
 
 
-def _wait(process: object, tick: Callable[[], None]) -> int:
-    """Wait for a Popen, ticking. A stalled transfer is ended by git's own limits, so there is no deadline here."""
-    while True:
+def _wait(process: Popen[Any] | None, tick: Callable[[], None]) -> int:
+    """Wait for a process, ticking. A stalled transfer is ended by git's own limits, so there is no deadline here."""
+    while process is not None:
         try:
-            return int(process.wait(timeout=_TICK_S))  # type: ignore[attr-defined]  # GitPython leaves it untyped
+            return process.wait(timeout=_TICK_S)
         except TimeoutExpired:
             tick()
+    return 1
 
 
 def _basic(token: str) -> str:

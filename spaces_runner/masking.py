@@ -54,6 +54,7 @@ def forms(value: str) -> set[bytes]:
     found = {raw, quote(raw, safe="").encode(), quote_plus(raw).encode(), quote(raw).encode()}
     found |= {line for line in raw.splitlines() if len(line) >= 16}  # of a key in several lines
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        found |= {encode(raw), encode(raw).rstrip(b"=")}
         found |= {core for shift in range(3) if len(core := _core(raw, shift, encode)) >= LEAST}
     return found
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from spaces_runner.ownership import hand_over
 from spaces_runner.types import Environment, User
 
 _PTH = "_spaces_runner_environment"
@@ -38,11 +39,15 @@ def lay(environment: Environment, venv_dir: Path, user: User | None) -> str:
     if _read(mark) == environment.fingerprint and python.is_symlink():
         return str(python)
     mark.unlink(missing_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{venv_dir.name}-", dir=venv_dir.parent))
-    fresh.chmod(0o755)
+    room = Path(tempfile.mkdtemp(prefix=f".{venv_dir.name}-", dir=venv_dir.parent))  # closed to all but us
+    fresh = room / "venv"
+    fresh.mkdir(mode=0o755)
     _fill(fresh, venv_dir, environment)
-    _give(fresh, user)
-    _replace(fresh, venv_dir)
+    hand_over(fresh, user)
+    if venv_dir.is_symlink() or venv_dir.exists():
+        venv_dir.rename(room / "old")  # its contents are a stranger's: no link in them is followed
+    fresh.rename(venv_dir)
+    shutil.rmtree(room, ignore_errors=True)
     mark.write_text(environment.fingerprint)
     return str(python)
 
@@ -103,26 +108,6 @@ def _data(prefix: Path, fresh: Path) -> None:
             (fresh / entry.name).mkdir()
             for child in os.scandir(entry.path):
                 (fresh / entry.name / child.name).symlink_to(child.path)
-
-
-def _give(root: Path, user: User | None) -> None:
-    if user is None:
-        return
-    for folder, names, files in os.walk(root):
-        os.chown(folder, user.uid, user.gid)
-        for name in (*names, *files):
-            os.chown(os.path.join(folder, name), user.uid, user.gid, follow_symlinks=False)  # noqa: PTH118  # speed
-
-
-def _replace(fresh: Path, final: Path) -> None:
-    """Put `fresh` in the place of `final`, whose contents are a stranger's: no link in them is followed."""
-    if final.is_symlink() or final.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
-        final.rename(old / "venv")
-        fresh.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        fresh.rename(final)
 
 
 def _read(path: Path) -> str:

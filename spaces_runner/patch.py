@@ -80,6 +80,7 @@ def apply(patch: Patch, root: Path) -> None:
 def _replace(target: Path, data: bytes) -> None:
     """A new file in place of the old: where several trees share one file by hard links, the others keep theirs."""
     scratch = target.with_name(f".{target.name}.patched")
+    scratch.unlink(missing_ok=True)
     fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
@@ -128,7 +129,7 @@ class _Sources(Tree):
         for folder in folders:
             base = folder.joinpath(*name.split(".")) if name else folder
             for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
-                if path.is_relative_to(self._root) and path.is_file():
+                if path.is_relative_to(self._root) and pysource.is_file(path):
                     return self.code(path.relative_to(self._root).as_posix())
         return None
 

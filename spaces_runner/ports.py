@@ -60,7 +60,7 @@ class PortBlock:
     def take(self, asked: int | None = None) -> int | None:
         """A free port for an app whose author asked for `asked`; None when all are taken."""
         first, others = [self.base], list(range(self.base + 1, self.base + self.size))
-        order = first + others if asked in (None, SPACE_PORT) else others + first
+        order = first + others if asked in (None, SPACE_PORT, self.base) else others + first
         with self._lock:
             now = time.monotonic()
             for port in order:

@@ -114,6 +114,11 @@ def all_processes() -> Iterator[Process]:
             yield found
 
 
+def users_at_work() -> frozenset[int]:
+    """The users that have processes on this machine."""
+    return frozenset(uid for process in all_processes() for uid in _users(process.pid))
+
+
 def zombie_children() -> tuple[int, ...]:
     """This process's own children that ended and were not waited for."""
     me = os.getpid()

@@ -55,6 +55,14 @@ def decode(raw: bytes) -> Text:
         raise Unreadable(f"its encoding cannot be read ({exc})") from exc
 
 
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file. A name that no file can have (too long, with a NUL) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def parse(text: str) -> ast.Module:
     """The syntax tree of `text`. Raises Unreadable with the line of the error."""
     try:
@@ -128,7 +136,9 @@ def _blank_types(text: str) -> str:
 def _string_end(text: str, opening: re.Match[str], formatted: bool) -> int:
     """Where the string that `opening` begins ends; the text's end when it never does."""
     quote = opening.group(2)
-    step = re.compile(rf"\\.|{quote}" + (r"|\{\{|\{" if formatted else ""), re.DOTALL)
+    # A backslash does not escape a brace, and the braces of \\N{DASH} hold no expression.
+    escapes = r"\\N\{[^{}]*\}|\\[^{}]|\{\{|\{" if formatted else r"\\."
+    step = re.compile(f"{escapes}|{quote}", re.DOTALL)
     at = opening.end()
     while found := step.search(text, at):
         at = found.end()

@@ -88,7 +88,7 @@ def describe(path: str, settings: Settings) -> Python:
     python = known.ask(Path(path))
     known.save()
     if python is None:
-        raise PythonMissing(f"The interpreter {path} is gone.", hint="Launch with a fresh resolution: --refresh.")
+        raise PythonMissing(f"The interpreter {path} is gone.", hint="Launch again: another one is looked for.")
     return python
 
 

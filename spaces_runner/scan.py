@@ -16,6 +16,7 @@ from spaces_runner import pysource
 
 MAX_FILES = 300
 MAX_TOTAL_BYTES = 6 * 1024**2
+MAX_NAME = 200  # characters of a module that may be a file
 
 # Modules of the standard library of other versions than the runner's.
 _OTHER_STDLIB = frozenset(
@@ -152,9 +153,9 @@ class _Scanner:
         key = (folder, root)
         if key not in self._local:
             package = folder / root
-            self._local[key] = (
-                (folder / f"{root}.py").is_file()
-                or (package / "__init__.py").is_file()
+            self._local[key] = len(root) < MAX_NAME and (
+                pysource.is_file(folder / f"{root}.py")
+                or pysource.is_file(package / "__init__.py")
                 or (package.is_dir() and any(package.glob("*.py")))
                 or any(folder.glob(f"{_plain(root)}.*.so"))
             )
@@ -173,7 +174,7 @@ class _Scanner:
             self._add(base / member / "__init__.py")
 
     def _add(self, path: Path | None) -> None:
-        if path is not None and path not in self._seen and path.is_relative_to(self._root) and path.is_file():
+        if path is not None and path not in self._seen and path.is_relative_to(self._root) and pysource.is_file(path):
             self._queue.append(path)
 
     # Expressions

@@ -11,6 +11,7 @@ import re
 import sqlite3
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from spaces_runner.codec import encode
 from spaces_runner.database import Database
 from spaces_runner.errors import PortTaken, SpaceBusy, StateError, UnknownSpace
+from spaces_runner.process import users_at_work
 from spaces_runner.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
 from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
@@ -215,7 +217,7 @@ class Store:
             id=_free_id(name or "-".join(part for part in (ref.owner, ref.name) if part), taken),
             ref=ref,
             options=RunOptions(),
-            slot=_free_slot(db, set(taken.values())),
+            slot=_free_slot(db, set(taken.values()), self._settings),
             stopping=False,
         )
         db.execute(
@@ -289,12 +291,18 @@ def _free_id(text: str, taken: Mapping[str, int]) -> str:
     return found
 
 
-def _free_slot(db: sqlite3.Connection, taken: set[int]) -> int:
-    """The next number nobody has. It goes round, so that a new Space does not meet what the last one left in /tmp."""
+def _free_slot(db: sqlite3.Connection, taken: set[int], settings: Settings) -> int:
+    """The next number nobody has. It goes round, so that a new Space does not meet what the last one left in /tmp.
+
+    Each state directory begins elsewhere, and passes by users that have processes: two directories on one machine
+    must not give the same user to two Spaces, since stopping one ends all processes of its user.
+    """
+    begin = zlib.crc32(settings.home.encode()) % USER_SLOTS
+    used = {uid - settings.uid_base for uid in users_at_work()} if os.geteuid() == 0 else set()
     cursor = _counter(db, "slot_cursor")
-    for step in range(USER_SLOTS):
-        slot = (cursor + step) % USER_SLOTS
-        if slot not in taken:
-            _set_counter(db, "slot_cursor", slot + 1)
+    for step in range(cursor, cursor + USER_SLOTS):
+        slot = (begin + step) % USER_SLOTS
+        if slot not in taken and slot not in used:
+            _set_counter(db, "slot_cursor", (step + 1) % USER_SLOTS)
             return slot
     raise StateError("Every user for Spaces is taken.", hint="Remove Spaces that are not needed: spaces-runner rm.")

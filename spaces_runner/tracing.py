@@ -165,11 +165,7 @@ def _read_self(binding: Binding, step: int) -> Values:
 
 
 def _read_value(binding: Binding, step: int) -> Values:
-    return values(binding.node, binding.scope, step)
-
-
-def _read_enter(binding: Binding, step: int) -> Values:
-    """`with x as name`: Gradio's objects and those of the Space's classes give themselves."""
+    """An assignment, or `with x as name`: Gradio's objects and those of the Space's classes give themselves."""
     return values(binding.node, binding.scope, step)
 
 
@@ -231,7 +227,7 @@ _READERS: dict[str, Callable[[Binding, int], Values]] = {
     "class": _read_class,
     "self": _read_self,
     "value": _read_value,
-    "enter": _read_enter,
+    "enter": _read_value,
     "element": _read_element,
     "annotation": _read_annotation,
     "parameter": _read_parameter,

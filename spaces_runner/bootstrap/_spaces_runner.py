@@ -18,7 +18,7 @@ import sys
 SPACE_PORT = 7860  # the one port the Hub serves; any other is a back end of the author's own
 SOCKET = "SPACES_RUNNER_SOCKET"
 # What a child keeps that was given an environment of its own: without PATH, `pip` would be the system's.
-KEPT = (SOCKET, "SPACES_RUNNER_RUN", "PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
+KEPT = (SOCKET, "SPACES_RUNNER_RUN", "GRADIO_SERVER_PORT", "PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
 PATIENCE_S = 75.0  # longer than a share server may take
 LONGEST = 500  # characters of a title, a version or an error: the runner refuses long lines
 
@@ -35,6 +35,11 @@ def read_family():
         except OSError:  # past the first process, or another user's
             return {}
     return {name: os.fsdecode(found[os.fsencode(name)]) for name in KEPT if os.fsencode(name) in found}
+
+
+def is_spaces(port):
+    """Whether `port` is the one that the Hub serves, by its number there or here (as PORT and GRADIO_SERVER_PORT)."""
+    return port == SPACE_PORT or str(port) == FAMILY.get("GRADIO_SERVER_PORT")
 
 
 def joined(env):
@@ -171,18 +176,18 @@ def patch_uvicorn(module):  # uvloop binds in C, out of the sight of patch_socke
     @replaces(module.Config, "__init__")
     def init(init, self, *args, **kwargs):
         init(self, *args, **kwargs)
-        if self.port == SPACE_PORT and self.uds is None and self.fd is None:
+        if is_spaces(self.port) and self.uds is None and self.fd is None:
             answer = ask("port", asked=SPACE_PORT)
-            self.host, self.port = answer["server_name"], answer.get("server_port", SPACE_PORT)
+            self.host, self.port = answer["server_name"], answer.get("server_port", self.port)
 
 
 def patch_socket(module):  # Flask, Streamlit, aiohttp, gunicorn, http.server ...
     @replaces(module.socket, "bind")
     def bind(bind, self, address):
         inet = self.family in (module.AF_INET, module.AF_INET6) and isinstance(address, tuple)
-        if inet and address[1] == SPACE_PORT:
+        if inet and is_spaces(address[1]):
             answer = ask("port", asked=SPACE_PORT)
-            address = (loopback(module, self, answer), answer.get("server_port", SPACE_PORT))
+            address = (loopback(module, self, answer), answer.get("server_port", address[1]))
         return bind(self, address)
 
 

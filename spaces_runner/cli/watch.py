@@ -36,7 +36,7 @@ def attend(space_id: str, face: Face) -> SpaceStatus:
     for finding in status.findings:
         say_finding(finding, face.say, show.shown)
     if status.stage is Stage.RUNNING:
-        face.say(f"RUNNING after {age(status.started_at)}: {status.space} ({status.id})", Style.BOLD, Style.GREEN)
+        face.say(f"RUNNING after {age(status.started_at, status.ready_at)}: {status.space} ({status.id})", Style.BOLD, Style.GREEN)
         for line in link_lines(status):
             face.say(line, Style.BOLD)
     else:

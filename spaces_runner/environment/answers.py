@@ -32,7 +32,7 @@ def remember(key: str, resolution: Resolution, shop: Workshop, *, shared: bool) 
     """Keep the answer for this commit and, when `shared`, for every Space that asks the same."""
     kept = replace(resolution, lock=shop.portable(resolution.lock))
     folder = _folder(shop.settings)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # an index's URL may hold a password
     _write(folder / f"{key}-{shop.checkout.commit}.json", kept)
     if shared:
         _write(folder / f"{key}.json", kept)

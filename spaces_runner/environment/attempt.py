@@ -11,7 +11,7 @@ from pathlib import Path
 from spaces_runner import compat
 from spaces_runner.environment.request import Request, placed_lines
 from spaces_runner.environment.workshop import Workshop
-from spaces_runner.types import User
+from spaces_runner.ownership import hand_over
 from spaces_runner.uv import RESOLVE_TIMEOUT_S, Outcome, Uv
 
 NVIDIA = Path("/proc/driver/nvidia/version")
@@ -124,7 +124,7 @@ def lay_out(paths: tuple[str, ...], shop: Workshop) -> dict[str, Path]:
             shutil.copytree(original, copies[path], symlinks=True, copy_function=_cheap_copy)
         else:
             shutil.copy2(original, copies[path])
-        hand_over(folder, shop.user)
+        hand_over(copies[path], shop.user)  # while the folder is closed: its new owner cannot meddle
         folder.chmod(0o755)
     return copies
 

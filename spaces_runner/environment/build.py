@@ -13,7 +13,7 @@ import stat
 import time
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from spaces_runner import bytecode, pythons, uv
 from spaces_runner.codec import encode
@@ -30,6 +30,9 @@ from spaces_runner.types import Checkout, Environment, Resolution, SpaceSpec, St
 LOCK_TIMEOUT_S = 2 * 3600.0
 FORMAT = "1"  # of an environment: another number builds all of them anew
 MARK = "environment.json"
+
+_WAITED = "Stop that launch and try again."
+_FULL = "The disk is full: `spaces-runner prune` removes what nobody uses."
 
 _START = '''"""Starts the runner's part of this environment; Pythons from 3.15 on call it (PEP 829)."""
 
@@ -60,10 +63,14 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
     if not reused:
         locks = settings.environments_dir / ".locks"
         locks.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with FileLock(locks / name, timeout=LOCK_TIMEOUT_S):
-            reused = _complete(target)
-            if not reused:
-                _make(target, resolution, spec, shop)
+        try:
+            with FileLock(locks / name, timeout=LOCK_TIMEOUT_S):
+                reused = _complete(target)
+                if not reused:
+                    _require_space(settings)
+                    _make(target, resolution, spec, shop)
+        except Timeout as exc:
+            raise BuildError("Another launch has been building the same environment for hours.", hint=_WAITED) from exc
     os.utime(target / MARK)  # for `prune`: it is in use
     return Environment(
         fingerprint=name,
@@ -103,6 +110,12 @@ def _complete(target: Path) -> bool:
     return (target / MARK).is_file()
 
 
+def _require_space(settings: Settings) -> None:
+    free = shutil.disk_usage(settings.environments_dir).free
+    if free < settings.disk_floor_bytes:
+        raise BuildError(f"Only {free // 1024**2} MB are free for the packages of the Space.", hint=_FULL)
+
+
 def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> None:
     for leftover in target.parent.glob(f".{target.name}.*.part"):  # of a builder that was killed
         discard(leftover)
@@ -116,11 +129,9 @@ def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop)
     _point_scripts(part / "bin", python, target)
     written = bytecode.write(site, target / site.relative_to(part), python, shop.settings.uv_cache_dir / "bytecode")
     shop.report.log(f"Byte code: {written.compiled} modules compiled, {written.linked} taken from before")
+    (part / MARK).write_text(json.dumps(encode(resolution)))
     if os.geteuid() != 0:
         _write_protect(part)
-    mark = part / MARK
-    _let_write(part)
-    mark.write_text(json.dumps(encode(resolution)))
     part.rename(target)
 
 
@@ -164,7 +175,7 @@ def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop:
 def _install_failure(outcome: uv.Outcome) -> BuildError:
     hint = "Check the network and launch again: what arrived is kept."
     if "No space left" in outcome.text:
-        hint = "The disk is full: `spaces-runner prune` removes what nobody uses."
+        hint = _FULL
     return BuildError("The packages could not be installed.", hint=hint, lines=reason(outcome.lines))
 
 
@@ -191,10 +202,15 @@ class _Progress:
 
 def _add_bootstrap(site: Path) -> None:
     """The runner's module and what makes every Python of this environment import it."""
-    (site / "_spaces_runner.py").write_bytes(bootstrap())
-    (site / "_spaces_runner.pth").write_text("import _spaces_runner\n")
-    (site / "_spaces_runner_start.py").write_text(_START)
-    (site / "_spaces_runner.start").write_text("_spaces_runner_start:start\n")
+    files = {
+        "_spaces_runner.py": bootstrap().decode(),
+        "_spaces_runner.pth": "import _spaces_runner\n",
+        "_spaces_runner_start.py": _START,
+        "_spaces_runner.start": "_spaces_runner_start:start\n",
+    }
+    for name, text in files.items():
+        (site / name).unlink(missing_ok=True)  # of a package that takes our name: a hard link into uv's cache
+        (site / name).write_text(text)
 
 
 def _point_scripts(folder: Path, python: Python, target: Path) -> None:
@@ -218,10 +234,6 @@ def _write_protect(root: Path) -> None:
             if not path.is_symlink():
                 path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
         Path(folder).chmod(0o555)
-
-
-def _let_write(folder: Path) -> None:
-    folder.chmod(0o755)
 
 
 def discard(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from spaces_runner.environment import lock
 from spaces_runner.environment.attempt import Answer, Question, ask, compile_lock, options
 from spaces_runner.environment.workshop import Workshop
+from spaces_runner.uv import RESOLVE_TIMEOUT_S
 
 
 def ask_in_two_steps(question: Question, shop: Workshop) -> Answer:
@@ -44,7 +45,7 @@ def _ask_preferring(question: Question, preferred: str, shop: Workshop) -> Answe
     output.write_text(preferred)
     chosen = (*options(question, shop), "--no-build", "--no-header", "--no-annotate", "--quiet")
     command = ("pip", "compile", "-", "--output-file", str(output), *chosen)
-    outcome = shop.runners().run(command, 900.0, stdin="\n".join(question.lines) + "\n")
+    outcome = shop.runners().run(command, RESOLVE_TIMEOUT_S, stdin="\n".join(question.lines) + "\n")
     if not outcome.ok:
         return Answer(lock="", outcome=outcome)
     lines = tuple(output.read_text().splitlines())

@@ -27,6 +27,7 @@ from spaces_runner.settings import Settings
 from spaces_runner.types import Checkout, Finding, Resolution, ResolvedHow, RunOptions, Severity, SpaceSpec, User
 
 GRACE = timedelta(days=1)  # after a release: its own dependencies are uploaded after it
+_TORCH_MISSED = "torch-index-unreachable"
 NO_HISTORY = timedelta(days=30)  # after Gradio's release, where nobody knows when the Space was written
 
 
@@ -58,7 +59,9 @@ def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stag
         return known
     climb = Climb(shop=shop, spec=spec, wishes=wishes, choice=choice, request=request, others=found)
     resolution = climb.run()
-    answers.remember(name, resolution, shop, shared=climb.shared)
+    wrong_torch = any(finding.code == _TORCH_MISSED for finding in resolution.findings)
+    if not (wrong_torch and NVIDIA.exists()):  # remembered, the GPU would stay idle for good
+        answers.remember(name, resolution, shop, shared=climb.shared)
     return resolution
 
 
@@ -212,7 +215,7 @@ class Climb:
     def _resolution(self, answer: Answer, how: ResolvedHow, before: str | None = None) -> Resolution | None:
         if not answer.ok:
             return None
-        findings = [*self.findings, *([_TORCH_MISSED] if answer.torch_missed else [])]
+        findings = [*self.findings, *([_torch_finding()] if answer.torch_missed else [])]
         packages = lock.packages(answer.lock)
         findings += _own_findings(packages)
         python = self.request.python
@@ -311,9 +314,12 @@ _RELAXED = Finding(
     remedy="If the app fails, pin versions of the Space's time in requirements.txt.",
 )
 
-_TORCH_MISSED = Finding(
-    code="torch-index-unreachable",
-    severity=Severity.WARNING,
-    message="The index of torch's builds is out of reach; torch comes from the package index.",
-    remedy="If torch finds no GPU, allow access to download.pytorch.org and launch with a fresh resolution.",
-)
+
+def _torch_finding() -> Finding:
+    """Without a GPU any build of torch will do, so then it is only worth knowing."""
+    return Finding(
+        code=_TORCH_MISSED,
+        severity=Severity.WARNING if NVIDIA.exists() else Severity.INFO,
+        message="The index of torch's builds is out of reach; torch comes from the package index.",
+        remedy="If torch finds no GPU, allow access to download.pytorch.org and launch again.",
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from spaces_runner import uv
@@ -17,7 +18,7 @@ from spaces_runner.environment.failure import build_failure, reason
 from spaces_runner.environment.request import projects, read_wishes
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import WheelBuildFailed
-from spaces_runner.types import Resolution, SpaceSpec
+from spaces_runner.types import Resolution, SpaceSpec, User
 
 
 def own_wheels(resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> tuple[Path, ...]:
@@ -27,21 +28,23 @@ def own_wheels(resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> tuple
     """
     own = [package for package in lock.packages(resolution.lock) if package.own]
     sources = [package for package in own if package.origin is lock.Origin.SOURCE]
-    wheels = [Path(package.requirement.partition(" @ file://")[2]) for package in own if package not in sources]
+    files = [Path(package.requirement.partition(" @ file://")[2]) for package in own if package not in sources]
+    built: list[Path] = []
     if sources:
         # Again: the answer may be an earlier run's, and what is there may have been changed by code that ran since.
         lay_out(projects(read_wishes(spec, shop.checkout).required), shop)
-        wheels += build(sources, resolution, shop)
+        built = build(sources, resolution, shop)
     shelf = shop.scratch / "wheels"
     shelf.mkdir(exist_ok=True)
-    return tuple(_taken(wheel, shelf) for wheel in wheels)
+    brought = [_taken(wheel, shelf, None) for wheel in files]
+    return (*brought, *(_taken(wheel, shelf, shop.user) for wheel in built))
 
 
 def build(packages: list[lock.Package], resolution: Resolution, shop: Workshop) -> list[Path]:
     """Build `packages`; uv leaves each one's wheel in its cache, which is the Space's own."""
     shop.report.log(f"Building from source: {', '.join(package.name for package in packages)}")
     runner = shop.spaces()
-    target = runner.room.home / "built"
+    target = runner.room.tmp / "built"
     command = ["pip", "install", "--no-deps", "--no-progress", "--python", resolution.python, "--target", str(target)]
     if resolution.exclude_newer:  # its build tools as of that day, too
         command += ["--exclude-newer", resolution.exclude_newer]
@@ -55,20 +58,24 @@ def _find(cache: Path, package: lock.Package) -> Path:
     wanted = package.name.replace("-", "_").lower()
     for path in sorted(cache.glob("sdists-v*/**/*.whl"), key=lambda path: path.lstat().st_mtime, reverse=True):
         name, version, *_ = path.name.split("-")
-        if name.lower().replace(".", "_") == wanted and package.version in ("", version) and _plain(path):
+        if name.lower().replace(".", "_") == wanted and package.version in ("", version) and path.is_file():
             return path
     raise WheelBuildFailed(
         f"{package.name} was built, but there is no wheel of it.", hint="Launch again; if that fails, report it."
     )
 
 
-def _plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _taken(wheel: Path, shelf: Path, user: User | None) -> Path:
+    """A copy of `wheel` that its builder cannot change any more.
 
-
-def _taken(wheel: Path, shelf: Path) -> Path:
-    """A copy of `wheel` that its builder cannot change any more, read without following a link."""
+    The builder could put a link or a pipe in its place, to be given what only the runner may read.
+    """
     copy = shelf / wheel.name
-    with os.fdopen(os.open(wheel, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source, copy.open("wb") as target:
-        shutil.copyfileobj(source, target, 1024**2)
+    with os.fdopen(os.open(wheel, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
+        status = os.fstat(source.fileno())
+        owners = {os.geteuid(), user.uid if user else os.geteuid()}
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in owners:
+            raise WheelBuildFailed(f"{wheel.name} is no file of the Space.", hint="Do not launch it: it plays tricks.")
+        with copy.open("wb") as target:
+            shutil.copyfileobj(source, target, 1024**2)
     return copy

@@ -18,8 +18,9 @@ from spaces_runner.ports import PortBlock, listener
 from spaces_runner.process import MARK, Family, Identity, identify
 from spaces_runner.sandbox import Limits, make_killable, wrap
 from spaces_runner.secrets import Secrets
-from spaces_runner.shim.bridge import Bridge, Up, answers_http
+from spaces_runner.shim.bridge import Bridge, Up
 from spaces_runner.shim.links import Links
+from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import LaunchPlan, User
 
@@ -192,7 +193,7 @@ def _when_up(port: int, user: User | None, closed: Event, then: Callable[[], Non
     """Call `then` when the port answers; with `user`, only where that user's process listens there."""
     begun = time.monotonic()
     while not closed.is_set():
-        if answers_http(port) and (user is None or listener(port) == user.uid):
+        if answers(port) and (user is None or listener(port) == user.uid):
             then()
             return
         eager = time.monotonic() - begun < PROBE_EAGERLY_S

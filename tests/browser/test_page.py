@@ -12,7 +12,7 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
 from spaces_runner import control
 from spaces_runner.settings import Settings
@@ -61,6 +61,7 @@ def server(page_settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(10_000)
     yield opened
     opened.close()
 
@@ -93,8 +94,12 @@ def greeter() -> Iterator[Path]:
     shutil.rmtree(folder.parent, ignore_errors=True)
 
 
+def box(page: Page) -> Locator:
+    return page.locator("#space").get_by_role("textbox")
+
+
 def paste(page: Page, text: str) -> None:
-    page.get_by_label("Space", exact=True).fill(text)
+    box(page).fill(text)
 
 
 def launch_without_link(page: Page, text: str) -> None:
@@ -228,7 +233,7 @@ def test_a_field_that_cannot_be_read_gets_a_sentence(page: Page, greeter: Path) 
 
 def test_an_example_fills_the_box(page: Page) -> None:
     page.locator("#offers").get_by_text("examples/hello-interface").click()
-    expect(page.get_by_label("Space", exact=True)).to_have_value(re.compile(r"/examples/hello-interface$"))
+    expect(box(page)).to_have_value(re.compile(r"/examples/hello-interface$"))
 
 
 def test_inspect_shows_the_plan_and_starts_nothing(page: Page, greeter: Path, page_settings: Settings) -> None:

@@ -17,6 +17,7 @@ from gradio_client import Client
 
 from app.listening import bind, stored_token
 from spaces_runner.settings import Settings
+from tests.support.share import Share
 from tests.support.web import ROOT, TOKEN, WebServer, serving
 
 # Every route that there is. A new version of Gradio or FastAPI that brings another one fails the test below, so that
@@ -205,6 +206,23 @@ def test_errors_reach_programs_as_sentences(
         client.predict(*arguments, api_name=api_name)
     assert type(caught.value).__name__ == "AppError"
     assert "Traceback" not in str(caught.value)
+
+
+def test_the_page_has_a_public_link_of_its_own(settings: Settings, share: Share, tmp_path: Path) -> None:
+    with serving(share.settings(settings), tmp_path, ["--share"]) as server:
+        link = server.wait_for("Public link: ").partition(": ")[2]
+        assert link.endswith(f"/?token={TOKEN}") and not link.startswith(server.url)
+        assert httpx.get(link.partition("?")[0]).status_code == 401
+        answer = httpx.get(link, follow_redirects=True)
+        assert answer.status_code == 200 and "Spaces Runner" in answer.text
+
+
+def test_without_a_public_link_the_local_one_works(settings: Settings, share: Share, tmp_path: Path) -> None:
+    share.down = True
+    with serving(share.settings(settings), tmp_path, ["--share"]) as server:
+        line = server.wait_for("No public link: ")
+        assert "share server" in line and "Traceback" not in server.output()
+        assert httpx.get(server.link, follow_redirects=True).status_code == 200
 
 
 def test_a_client_without_the_token_gets_nothing(server: WebServer) -> None:

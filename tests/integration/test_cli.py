@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def cli(settings: Settings) -> Cli:
 @pytest.fixture
 def live(shared_settings: Settings, share: Share) -> Iterator[Cli]:
     """A command line whose Spaces are gone at the end."""
-    cli = Cli(settings=share.settings(shared_settings))
+    # Users of its own: a state directory sweeps up by user, also what a Space of another one started.
+    cli = Cli(settings=replace(share.settings(shared_settings), uid_base=62000))
     yield cli
     ids = cli("ps", "--quiet").stdout.split()
     if ids:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spaces_runner import environment
-from spaces_runner.errors import Unresolvable, WheelBuildFailed
+from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
 from spaces_runner.settings import Settings
 from spaces_runner.types import Environment, ResolvedHow, RunOptions
 from tests.support.spaces_env import ROOT, SPACE_USER, TinySpace, named, run_as_space, sdist, wheel
@@ -356,3 +356,16 @@ def test_prune_removes_what_nobody_keeps(settings: Settings) -> None:
     assert environment.prune(settings, set(), young_s=0) == (built.fingerprint,)
     assert not Path(built.prefix).exists()
     assert not space.build(built.resolution).reused
+
+
+def test_a_wheel_cannot_write_outside_its_environment(shared_settings: Settings) -> None:
+    target = shared_settings.home_dir / "escaped.py"
+    name = "srtest_escape-1.0-py3-none-any.whl"
+    escape = wheel("srtest_escape", "1.0", "").replace(b"srtest_escape.py", b"../../../../e.py")
+    space = TinySpace(
+        settings=shared_settings, name="escape", requirements=f"./{name}\n", files={name: escape}, commit="e" * 40
+    )
+    with pytest.raises(BuildError):
+        space.build()
+    assert not target.exists()
+    assert list(shared_settings.home_dir.glob("**/e.py")) == []

@@ -170,6 +170,7 @@ class Starter:
                 path = app.root / "space" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
+        (app.root / "log").touch()
         bridge = app.bridge()
         bridge.start()
         self.apps.append((app, bridge))
@@ -196,7 +197,7 @@ class Starter:
         """A fork of a Python that has Gradio loaded."""
         if self.warm is None:
             self.warm = subprocess.Popen(
-                [self.python, "-c", WARM],
+                [self.python, "-u", "-c", WARM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -51,7 +51,8 @@ class Cli:
 
     def data(self, *args: str, timeout: float = 60) -> Any:
         """What a command prints as JSON; it must succeed."""
-        done = self(*args, "--json", timeout=timeout)
+        verb, *rest = args
+        done = self(verb, "--json", *rest, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 

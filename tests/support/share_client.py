@@ -41,7 +41,9 @@ def sign_in(given: argparse.Namespace) -> socket.socket:
     if "BEGIN CERTIFICATE" not in Path(given.tls_trusted_ca_file).read_text():
         raise SystemExit("no certificate")
     host, _, port = given.server_addr.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    signed_in = socket.create_connection((host, int(port)), timeout=10)
+    signed_in.settimeout(None)
+    return signed_in
 
 
 def forward(source: socket.socket, target: socket.socket) -> None:

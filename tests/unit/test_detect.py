@@ -1,5 +1,7 @@
 """What a checkout says about itself, as people write it."""
 
+# ruff: noqa: E501 - one row of a table a line
+
 import time
 from pathlib import Path
 
@@ -110,6 +112,7 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], type[RunnerError], str, str]] = 
     "docker without Dockerfile": ({"README.md": readme(sdk="docker"), "app.py": ""}, NoAppFile, "Dockerfile", "app.py"),
     "nothing at all": ({}, NoAppFile, "app.py", "no .py file"),
     "two scripts and no readme": ({"a.py": GRADIO, "b.py": GRADIO}, NoAppFile, "app.py", "a.py, b.py"),
+    "a name too long": ({"README.md": readme(sdk="gradio", app_file="x" * 3000)}, NoAppFile, "x", "repository"),
     "a list": ({"README.md": readme(sdk="gradio", app_file="[a.py, b.py]"), "a.py": GRADIO}, NoAppFile, "app.py", "a.py"),
 }  # fmt: skip
 
@@ -253,6 +256,12 @@ def test_models_of_the_code(tmp_path: Path) -> None:
 def test_sources_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     spec = look(tmp_path, {"README.md": readme(sdk="gradio"), "app.py": "import old\n", "old.py": "print 'x'\n"})
     assert "old.py" in finding(spec, "unreadable-source").message
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    long = "x" * 3000
+    spec = look(tmp_path, {"app.py": f"import {long}\nfrom .{long} import y\nz = 'python {long}.py', 'a\\0.py'\n"})
+    assert spec.imports == (long,)
 
 
 def test_newer_python_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Every shape of launch, and what is none; the source changes in nothing else."""
 
+# ruff: noqa: E501 - one source text a line
+
 import ast
 import subprocess
 import time
@@ -285,7 +287,7 @@ def test_left_alone(source: str) -> None:
 class ShareIsTrue(ast.NodeTransformer):
     """Brings every launch to one form, so that two trees are equal when they differ in share alone."""
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802  # ast's own naming
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "launch":
             node.keywords = [self.plain(one) for one in node.keywords if one.arg != "share"]
@@ -362,7 +364,7 @@ TREES: dict[str, tuple[dict[str, str | bytes], set[str]]] = {
             "app.py": "from serve import go\nfrom ui import demo\ngo(demo)\n",
             "serve.py": "def go(x):\n    x.launch()\n",
             "ui.py": GR + "demo = gr.Blocks()\n",
-        },  # fmt: skip
+        },
         {"serve.py"},
     ),
     "handed to a class of another module": (

@@ -1,0 +1,247 @@
+"""The runner's own bare copy of a repository: which commit a revision is, fetching it, reading it.
+
+Knows git; does not know Spaces' files or LFS. Only the runner writes a mirror, and git is run nowhere else: a tree
+that a Space can write may hold hooks and filters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+from filelock import FileLock, Timeout
+
+from spaces_runner.errors import CheckoutError, NetworkFailed, RevisionNotFound
+from spaces_runner.git_command import GitCommand, Origin
+from spaces_runner.settings import Settings
+from spaces_runner.tree import Entry
+from spaces_runner.types import RefKind, SpaceRef
+
+# Told of objects received: how many, of how many (None: not known yet).
+ObjectsProgress = Callable[[int, int | None], None]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+_RECEIVING = re.compile(r"Receiving objects:\s+\d+% \((\d+)/(\d+)\)")
+_COMMITTER = re.compile(rb"^committer .*> (\d+) ([+-])(\d\d)(\d\d)$", re.MULTILINE)
+_LOCK_S = (
+    6 * 3600.0
+)  # how long another launch may take to fetch the same repository; the kernel frees a dead one's lock
+_COMMITS = "refs/commits"  # one reference per fetched commit: it is here, complete, and the next fetch builds on it
+_REFUSED = "unadvertised object"
+
+
+def origin_of(ref: SpaceRef, settings: Settings) -> Origin:
+    """Where a HUB or GIT reference is fetched from."""
+    if ref.kind is RefKind.HUB:
+        return Origin(name=ref.source, url=f"{settings.hf_endpoint}/spaces/{ref.source}", on_hub=True)
+    return Origin(name=ref.source, url=ref.source, on_hub=False)
+
+
+class Mirror:
+    """The bare copy of one repository under `settings.mirrors_dir`. A context manager: it keeps a helper process."""
+
+    def __init__(self, settings: Settings, ref: SpaceRef) -> None:
+        self.settings = settings
+        self.origin = origin_of(ref, settings)
+        settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        settings.mirrors_dir.mkdir(mode=0o700, exist_ok=True)
+        self.path = settings.mirrors_dir / _directory_name(self.origin.url)
+        self.command = GitCommand(settings, self.origin, self.path)
+
+    def __enter__(self) -> Mirror:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.command.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One launch at a time writes a mirror; the others wait and find what they came for."""
+        try:
+            with FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_S, poll_interval=0.02):
+                yield
+        except Timeout as error:
+            hint = "See whether its launch still makes progress: spaces-runner ps"
+            raise CheckoutError(f"Another launch has been fetching {self.origin.name} for hours.", hint=hint) from error
+
+    def resolve(self, revision: str | None) -> str:
+        """The commit that a branch, a tag, `refs/pr/N`, or a commit names; the default branch's for None.
+
+        Raises SpaceNotFound, AccessDenied, RevisionNotFound or NetworkFailed.
+        """
+        if revision and _COMMIT.fullmatch(revision):
+            return revision
+        wanted = _reference_names(revision)
+        answer = self.command.ask_origin("ls-remote", "--", self.origin.url, *wanted)
+        found = {name: sha for sha, _, name in (line.partition("\t") for line in answer.splitlines())}
+        if sha := next((found[name] for name in wanted if name in found), None):
+            return sha
+        if revision is None:
+            hint = "Its author has to push something first."
+            raise RevisionNotFound(f"{self.origin.name} has no commits yet.", hint=hint)
+        if _SHORT_COMMIT.fullmatch(revision) and (sha := self._expand(revision)):
+            return sha
+        hint = "Give a branch, a tag, refs/pr/N, or a commit with all its 40 digits."
+        raise RevisionNotFound(f"{self.origin.name} has no revision {revision}.", hint=hint)
+
+    def has(self, sha: str) -> bool:
+        """Whether the commit is here, complete."""
+        return (self.path / _COMMITS / sha).exists()
+
+    def last_seen(self, revision: str | None) -> str | None:
+        """What `resolve` last gave for the revision, if that commit is here: for when the origin is out of reach."""
+        try:
+            sha = self._seen(revision).read_text()
+        except OSError:
+            return None
+        return sha if self.has(sha) else None
+
+    def fetch(self, sha: str, revision: str | None, progress: ObjectsProgress) -> bool:
+        """Have the commit here, and only it: no history. To be called under `locked`. Returns whether it was fetched.
+
+        What an earlier fetch brought is not brought again. Raises CheckoutError; then nothing half-made is left.
+        """
+        fetched = not self.has(sha)
+        if fetched and self.path.exists():
+            self._sweep()
+            self._fetch_into(self.path, sha, progress)
+        elif fetched:
+            self._fetch_anew(sha, progress)
+        seen = self._seen(revision)
+        if not seen.exists() or seen.read_text() != sha:
+            seen.parent.mkdir(exist_ok=True)
+            seen.write_text(sha)
+        return fetched
+
+    def entries(self, sha: str) -> list[Entry]:
+        """Every file of the commit, subdirectories included, in git's order."""
+        listing = self.command.ask("ls-tree", "-r", "-z", "--long", "--full-tree", sha)
+        return [_entry(line) for line in listing.split(b"\0") if line]
+
+    def read(self, blob: str) -> bytes:
+        """A blob's content, whole."""
+        return self.command.git.get_object_data(blob)[3]
+
+    def copy(self, blob: str, target: BinaryIO) -> None:
+        """Write a blob's content to a file, in pieces."""
+        size, stream = self.command.git.stream_object_data(blob)[2:4]
+        shutil.copyfileobj(stream, target, min(size, 1 << 20) or 1)
+
+    def committed_at(self, sha: str) -> str | None:
+        """When the commit was made: ISO 8601 with the committer's offset. None where the commit does not say."""
+        match = _COMMITTER.search(self.command.git.get_object_data(sha)[3])
+        if match is None:
+            return None
+        offset = timedelta(hours=int(match[3]), minutes=int(match[4]))
+        try:
+            zone = timezone(-offset if match[2] == b"-" else offset)
+            return datetime.fromtimestamp(int(match[1]), UTC).astimezone(zone).isoformat()
+        except (ValueError, OverflowError, OSError):  # a clock or an offset that cannot be
+            return None
+
+    def _fetch_anew(self, sha: str, progress: ObjectsProgress) -> None:
+        """Make the mirror aside and put it in its place when it holds the commit."""
+        temporary = self.path.with_name(f"tmp-{self.path.name}")
+        shutil.rmtree(temporary, ignore_errors=True)  # of a launch that was killed
+        try:
+            # HEAD names a branch that never is: git-lfs would read the `.lfsconfig` of a commit there.
+            command = GitCommand(self.settings, self.origin, temporary)
+            command.ask("init", "--quiet", "--bare", "--template=", "--initial-branch=none")
+            temporary.chmod(0o700)
+            self._fetch_into(temporary, sha, progress)
+            temporary.rename(self.path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _fetch_into(self, git_dir: Path, sha: str, progress: ObjectsProgress) -> None:
+        command = GitCommand(self.settings, self.origin, git_dir)
+        status, lines = self._transfer(command, progress, "--depth=1", f"+{sha}:{_COMMITS}/{sha}")
+        if status and _REFUSED in "\n".join(lines):
+            # This server gives only what has a name: take all of that, history included, and look inside.
+            refspecs = ("+refs/heads/*:refs/origin/heads/*", "+refs/tags/*:refs/origin/tags/*")
+            status, lines = self._transfer(command, progress, *refspecs)
+            if not status:
+                self._name_commit(command, sha)
+        if status:
+            raise command.failure(tuple(lines))
+
+    def _transfer(self, command: GitCommand, progress: ObjectsProgress, *arguments: str) -> tuple[int, list[str]]:
+        options = [argument for argument in arguments if argument.startswith("--")]
+        refspecs = [argument for argument in arguments if not argument.startswith("--")]
+
+        def line(text: str) -> None:
+            if match := _RECEIVING.search(text):
+                progress(int(match[1]), int(match[2]))
+
+        fetch = ["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", *options]
+        return command.transfer(*fetch, "--", self.origin.url, *refspecs, line=line, tick=lambda: None)
+
+    def _name_commit(self, command: GitCommand, sha: str) -> None:
+        try:
+            command.ask("cat-file", "-e", f"{sha}^{{commit}}")
+        except CheckoutError as error:
+            hint = "It is on none of its branches and tags."
+            raise RevisionNotFound(f"{self.origin.name} has no commit {sha}.", hint=hint) from error
+        command.ask("update-ref", f"{_COMMITS}/{sha}", sha)
+
+    def _expand(self, short: str) -> str | None:
+        """The full commit of a short one: a tip of the origin, one that is here, or one that the Hub's API knows."""
+        answer = self.command.ask_origin("ls-remote", "--", self.origin.url)
+        tips = {line[:40] for line in answer.splitlines() if line.startswith(short)}
+        here = {path.name for path in (self.path / _COMMITS).glob(f"{short}*")}
+        if len(tips | here) == 1:
+            return next(iter(tips | here))
+        if not self.origin.on_hub:
+            return None
+        from spaces_runner import hub
+
+        return hub.commit_of(self.origin.name, short, self.settings)
+
+    def _seen(self, revision: str | None) -> Path:
+        return self.path / "seen" / (quote(revision, safe="") if revision else "HEAD")
+
+    def _sweep(self) -> None:
+        """Remove what a killed fetch left in the mirror: its locks and its unfinished pack."""
+        stale = [*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock"), *self.path.glob("objects/pack/tmp_*")]
+        for path in stale:
+            path.unlink(missing_ok=True)
+
+
+def out_of_reach(error: CheckoutError) -> bool:
+    """Whether what is here already may be used in place of what the origin would have said."""
+    return isinstance(error, NetworkFailed)
+
+
+def _reference_names(revision: str | None) -> tuple[str, ...]:
+    """What the revision may be called at the origin, the likeliest first; a tag's commit before the tag itself."""
+    if revision is None:
+        return ("HEAD",)
+    if revision.startswith("refs/"):
+        return (f"{revision}^{{}}", revision)
+    return (f"refs/heads/{revision}", f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}")
+
+
+def _directory_name(url: str) -> str:
+    """Readable, and another one for every origin."""
+    path = re.sub(r"[^A-Za-z0-9_.-]+", "--", urlsplit(url).path.strip("/").removeprefix("spaces/"))
+    return f"{path[-80:].lstrip('.-')}-{hashlib.sha256(url.encode()).hexdigest()[:10]}.git"
+
+
+def _entry(line: bytes) -> Entry:
+    """One line of `ls-tree --long -z`: mode, type, object, size (or `-`), tab, path."""
+    about, _, path = line.partition(b"\t")
+    mode, _, sha, size = about.split()
+    return Entry(
+        path=path.decode(errors="surrogateescape"),
+        mode=int(mode, 8),
+        blob=sha.decode(),
+        size=0 if size == b"-" else int(size),
+    )

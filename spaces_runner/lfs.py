@@ -1,0 +1,154 @@
+"""Git LFS: which files of a commit are pointers, and their objects in the mirror, whole and verified.
+
+Knows the pointer format and git-lfs; not what the objects are for. An object that was verified is read-only: that is
+the mark, and it is what lets every Space share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces_runner.errors import DiskTooSmall, LfsFailed
+from spaces_runner.git import Mirror
+from spaces_runner.settings import Settings
+from spaces_runner.tree import Entry
+
+POINTER_BYTES = 1024  # the format's own limit
+VERIFIED = 0o444
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\r?\n(?:ext-.*\r?\n)*"
+    rb"oid sha256:([0-9a-f]{64})\r?\nsize (\d{1,18})\s*"
+)
+_NAMED = 5  # files that an error names
+
+# Told of the bytes that are here, of all that are needed.
+BytesProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    path: str
+    oid: str  # SHA-256, 64 hex digits
+    size: int  # bytes
+
+
+def parse_pointer(content: bytes, path: str) -> Pointer | None:
+    """The pointer that a file's content is; None for every other content. Pure."""
+    match = _POINTER.fullmatch(content) if len(content) < POINTER_BYTES else None
+    return Pointer(path=path, oid=match[1].decode(), size=int(match[2])) if match else None
+
+
+def pointers(mirror: Mirror, files: Sequence[Entry]) -> tuple[Pointer, ...]:
+    """The pointers among a commit's files. The smallest is of 120 bytes or so, the largest below 1 KiB."""
+    small = [entry for entry in files if 100 <= entry.size < POINTER_BYTES]
+    found = (parse_pointer(mirror.read(entry.blob), entry.path) for entry in small)
+    return tuple(pointer for pointer in found if pointer)
+
+
+def object_path(mirror: Mirror, oid: str) -> Path:
+    return mirror.path / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+
+
+def missing(mirror: Mirror, wanted: Sequence[Pointer]) -> dict[str, Pointer]:
+    """By hash, the objects that are not here verified."""
+    return {pointer.oid: pointer for pointer in wanted if pointer.size and not _is_verified(mirror, pointer)}
+
+
+def require_space(needed: int, settings: Settings) -> None:
+    """Raises DiskTooSmall unless `needed` bytes more leave the floor free."""
+    free = shutil.disk_usage(settings.mirrors_dir).free
+    if free - needed < settings.disk_floor_bytes:
+        raise DiskTooSmall(
+            f"The Space's files need {_gigabytes(needed)} more, and {_gigabytes(free)} are free"
+            f" ({_gigabytes(settings.disk_floor_bytes)} of them stay free).",
+            hint="Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk.",
+        )
+
+
+def fetch(mirror: Mirror, sha: str, wanted: Sequence[Pointer], progress: BytesProgress) -> int:
+    """Have every object of the commit here, verified. To be called under the mirror's lock.
+
+    Returns the bytes that were fetched. What an interrupted fetch brought is used. Raises LfsFailed.
+    """
+    absent = missing(mirror, wanted)
+    if not absent:
+        return 0
+    total = sum(pointer.size for pointer in absent.values())
+    before = _arrived(mirror, absent)
+
+    def tick() -> None:
+        progress(min(_arrived(mirror, absent), total), total)
+
+    # `origin` and its LFS address come with the environment, and so win over the commit's `.lfsconfig`.
+    _, lines = mirror.command.transfer("lfs", "fetch", "origin", sha, line=lambda text: None, tick=tick)
+    _verify(mirror, absent)
+    if left := missing(mirror, wanted):
+        raise _failure(left, wanted, tuple(lines))
+    progress(total, total)
+    return total - before
+
+
+def _verify(mirror: Mirror, absent: dict[str, Pointer]) -> None:
+    """Mark the whole objects, once, and remove the others: they would be taken for whole later."""
+    for oid, pointer in absent.items():
+        path = object_path(mirror, oid)
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest == oid and path.stat().st_size == pointer.size:
+            path.chmod(VERIFIED)
+        else:
+            path.unlink()
+
+
+def _is_verified(mirror: Mirror, pointer: Pointer) -> bool:
+    try:
+        status = object_path(mirror, pointer.oid).stat()
+    except OSError:
+        return False
+    return status.st_mode & 0o777 == VERIFIED and status.st_size == pointer.size
+
+
+def _arrived(mirror: Mirror, oids: Iterable[str]) -> int:
+    """Bytes of the objects that are here, finished or not."""
+    unfinished = mirror.path / "lfs" / "incomplete"
+    return sum(_size(path) for oid in oids for path in (object_path(mirror, oid), unfinished / f"{oid}.part"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _failure(left: dict[str, Pointer], wanted: Sequence[Pointer], lines: tuple[str, ...]) -> LfsFailed:
+    text = "\n".join(lines)
+    if "is not a git command" in text:
+        hint = "Type: sudo apt-get install git-lfs"
+        return LfsFailed("This Space has large files, and git-lfs, which fetches them, is not installed.", hint=hint)
+    paths = sorted({pointer.path for pointer in wanted if pointer.oid in left})
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    names = f"{', '.join(paths[:_NAMED])}{more}"
+    return LfsFailed(f"Large files did not arrive whole: {names}.", hint=_hint(text), lines=lines)
+
+
+def _hint(text: str) -> str:
+    if re.search(r"\b404\b|does not exist", text):
+        return "They are not on the server: the author never pushed them, or removed them."
+    if re.search(r"\b40[13]\b|Authentication|credential", text, re.IGNORECASE):
+        return "The server wants a login for them. Use a Hub token that may read this Space: hf auth login"
+    if re.search(r"\b429\b|rate limit", text, re.IGNORECASE):
+        return "The server is asked too often from this address. Wait five minutes and start it again."
+    return "Start it again: it goes on where it stopped."
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.2f} MB"

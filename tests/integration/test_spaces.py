@@ -1,0 +1,110 @@
+"""Every Space of the corpus, started as an owner does it; tests/support/cases.py says what is checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spaces_runner import control
+from spaces_runner.ref import parse
+from spaces_runner.settings import Settings
+from spaces_runner.types import RunOptions, SpaceStatus, Stage
+from tests.support.cases import Case, check_api, check_page, collect
+from tests.support.home import open_directory
+from tests.support.share import Share
+
+pytestmark = pytest.mark.network_index
+
+CASES = collect()
+RUNNING = [case for case in CASES if case.runs]
+FAILING = [case for case in CASES if not case.runs]
+PATIENCE_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Path]:
+    """Where the Spaces lie that are pasted."""
+    path = open_directory("sr-corpus-")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def launched(case: Case, room: Path, settings: Settings) -> Iterator[SpaceStatus]:
+    """The Space, started and waited for, and removed at the end."""
+    folder = case.lay(room / case.name)
+    options = RunOptions(variables=case.env, secret_names=tuple(case.secrets), app_args=case.args)
+    request = control.Request(ref=parse(str(folder), settings), options=options, secrets=case.secrets)
+    space_id = control.start(request, settings)
+    try:
+        yield control.wait(space_id, settings, PATIENCE_S)
+    finally:
+        control.remove(space_id, settings)
+
+
+def told(status: SpaceStatus, settings: Settings) -> str:
+    """All that an owner can read of a Space."""
+    logs = [line for which in ("build", "run") for line in control.log_tail(status.id, settings, which, 200)]
+    error = status.error
+    return "\n".join([error.message, error.hint, *error.lines, *logs] if error else logs)
+
+
+@pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
+def test_it_runs(case: Case, room: Path, shared_settings: Settings, share: Share) -> None:
+    settings = share.settings(shared_settings)
+    with launched(case, room, settings) as status:
+        assert status.stage is Stage.RUNNING, f"{status.error}\n{told(status, settings)}"
+        assert "bootstrap-failed" not in [finding.code for finding in status.findings]
+        for url in (status.local_url, status.share_url):
+            assert url, status
+            check_page(case, url)
+            check_api(case, url)
+        for value in case.secrets.values():
+            assert value not in told(status, settings)
+
+
+@pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
+def test_it_fails(case: Case, room: Path, shared_settings: Settings, share: Share) -> None:
+    settings = share.settings(shared_settings)
+    with launched(case, room, settings) as status:
+        text = told(status, settings)
+        assert status.error is not None, f"{status}\n{text}"
+        assert (status.stage, status.error.code) == (Stage(case.stage), case.code), f"{status.error}\n{text}"
+        assert status.error.stage is status.stage
+        assert case.text in text
+        assert status.error.hint
+        assert (status.local_url, status.share_url) == (None, None)
+        codes = [finding.code for finding in status.findings]
+        assert set(case.findings) <= set(codes), f"{codes}\n{text}"
+        remedies = [finding.remedy for finding in status.findings if finding.code in case.findings]
+        assert all(remedies), status.findings
+
+
+def test_the_owner_may_want_no_link(room: Path, shared_settings: Settings, share: Share) -> None:
+    settings = share.settings(shared_settings)
+    [case] = [case for case in RUNNING if case.name == "launch-share-true"]
+    folder = case.lay(room / "no-link")
+    request = control.Request(ref=parse(str(folder), settings), options=RunOptions(share=False))
+    space_id = control.start(request, settings)
+    try:
+        status = control.wait(space_id, settings, PATIENCE_S)
+        assert (status.stage, status.share_url) == (Stage.RUNNING, None)
+        assert status.local_url
+        check_page(case, status.local_url)
+    finally:
+        control.remove(space_id, settings)
+
+
+def test_a_share_server_that_is_down_is_a_finding(room: Path, shared_settings: Settings) -> None:
+    settings = replace(shared_settings, share_server="http://127.0.0.1:9/v3/tunnel-request")
+    [case] = [case for case in RUNNING if case.name == "launch-plain"]
+    with launched(case, room / "down", settings) as status:
+        assert (status.stage, status.share_url) == (Stage.RUNNING, None)
+        assert status.local_url
+        check_api(case, status.local_url)
+        assert "share_failed" in [finding.code for finding in status.findings]
