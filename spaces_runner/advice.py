@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from spaces_runner.distributions import missing_imports, providers
 from spaces_runner.frontmatter import FrontMatter
 from spaces_runner.requirements import Requirements
 from spaces_runner.sanitize import clean_line
@@ -61,30 +58,6 @@ def missing_variables(facts: Facts, options: RunOptions) -> frozenset[str]:
     return frozenset(name for name in facts.required if not _is_set(name, facts) and name not in given)
 
 
-def missing_imports(imports: Iterable[str], packages: Iterable[str], hub: bool = True) -> tuple[str, ...]:
-    """The modules of `imports` that none of `packages` is known to provide. `hub`: with what a Gradio Space gets."""
-    names = {canonicalize_name(name) for name in packages}
-    provided = {module for name in names for module in _table()["brings"].get(name, ())}
-    if hub:
-        provided |= {*_table()["hub"]["modules"], *_table()["brings"]["gradio"]}
-    return tuple(name for name in imports if name not in provided and not names & set(_providers(name)))
-
-
-def package_of(module: str) -> str:
-    """The package to install for `module` (dotted or not), as far as is known."""
-    return _providers(module.partition(".")[0])[0]
-
-
-@cache
-def _table() -> dict[str, dict[str, list[str]]]:
-    text = resources.files("spaces_runner").joinpath("data/imports.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
-def _providers(module: str) -> list[str]:
-    return _table()["provided_by"].get(module) or [canonicalize_name(module)]
-
-
 def _is_set(name: str, facts: Facts) -> bool:
     return name in facts.provided or _BUILT_IN.fullmatch(name) is not None
 
@@ -124,7 +97,7 @@ def _imports(view: View) -> Iterator[Finding]:
     missing = missing_imports(sorted(view.facts.imports), names)
     if missing:
         listed = ", ".join(f"{name} ({view.facts.imports[name]})" for name in missing[:8])
-        packages = " ".join(_providers(name)[0] for name in missing[:8])
+        packages = " ".join(providers(name)[0] for name in missing[:8])
         yield Finding(
             code="unlisted-import",
             severity=Severity.WARNING,

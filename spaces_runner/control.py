@@ -146,11 +146,8 @@ def log_tail(space_id: str, settings: Settings, which: str = "run", lines: int =
     return logfile.tail(_log(space_id, settings, which), lines)
 
 
-def log_follow(space_id: str, settings: Settings, which: str = "run", *, whole: bool = False) -> Iterator[str]:
-    """The lines that are logged from now on, until the Space ends; the build log, until it is built.
-
-    With `whole`, those that the current file holds already come first.
-    """
+def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterator[str]:
+    """The lines that are logged from now on, until the Space ends; the build log, until it is built."""
     store = Store(settings)
     first = store.run(space_id)
     ends = {Stage.BUILDING} if which == "build" else {stage for stage in Stage if stage.active}
@@ -162,7 +159,7 @@ def log_follow(space_id: str, settings: Settings, which: str = "run", *, whole: 
             return False
         return run.id == first.id and run.status.stage in ends and (run.shim is None or run.shim.alive)
 
-    return logfile.follow(_log(space_id, settings, which), going=going, offset=0 if whole else None)
+    return logfile.follow(_log(space_id, settings, which), going=going)
 
 
 def patch_diff(space_id: str, settings: Settings) -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from spaces_runner.errors import CheckoutError
 from spaces_runner.layout import copy_file, lay_out, replacing
-from spaces_runner.lfs import POINTER_BYTES, parse_pointer
 from spaces_runner.tree import Entry, Layout, plan
 from spaces_runner.types import Checkout, Finding, Severity, SpaceRef
 
@@ -43,14 +42,14 @@ def copy_directory(ref: SpaceRef, target: Path, home: Path) -> Checkout:
 
     with replacing(target) as root:
         lay_out(layout, root, write)
-        commit, size, unsmudged = _read(layout, root)
+        commit, size = _read(layout, root)
     return Checkout(
         ref=ref,
         commit=commit,
         path=str(target),
         committed_at=committed_at(source / ".git"),
         size_bytes=size,
-        findings=(*layout.findings, *_special(entries), *_unsmudged(unsmudged)),
+        findings=(*layout.findings, *_special(entries)),
     )
 
 
@@ -85,24 +84,17 @@ def _target(source: Path, entry: Entry) -> str:
     return str((source / entry.path).readlink())
 
 
-def _read(layout: Layout, root: Path) -> tuple[str, int, list[str]]:
-    """The hash of the copy, its bytes, and the files in it that are LFS pointers."""
-    digest, size, unsmudged = hashlib.sha1(usedforsecurity=False), 0, []
+def _read(layout: Layout, root: Path) -> tuple[str, int]:
+    """The hash of the copy and its bytes."""
+    digest, size = hashlib.sha1(usedforsecurity=False), 0
     for entry in sorted(layout.files, key=lambda entry: entry.path):
         with (root / entry.path).open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            digest.update(f"{entry.path}\0{entry.is_executable}{length}\0".encode())
-            if length < POINTER_BYTES:
-                content = file.read()
-                digest.update(content)
-                if parse_pointer(content, entry.path):
-                    unsmudged.append(entry.path)
-            else:
-                digest.update(hashlib.file_digest(file, "sha1").digest())
-        size += length
+            digest.update(f"{entry.path}\0{entry.is_executable}\0".encode())
+            digest.update(hashlib.file_digest(file, "sha1").digest())
+            size += os.fstat(file.fileno()).st_size
     for path, target in sorted(layout.links.items()):
         digest.update(f"{path}\0{target}\0".encode())
-    return digest.hexdigest(), size, unsmudged
+    return digest.hexdigest(), size
 
 
 def _special(entries: list[Entry]) -> tuple[Finding, ...]:
@@ -110,25 +102,8 @@ def _special(entries: list[Entry]) -> tuple[Finding, ...]:
     if not paths:
         return ()
     message = f"{len(paths)} socket(s), pipe(s) or device(s) were left out."
-    return (Finding(code="special-file-left-out", severity=Severity.INFO, message=message, lines=_shown(paths)),)
-
-
-def _unsmudged(paths: list[str]) -> tuple[Finding, ...]:
-    if not paths:
-        return ()
-    return (
-        Finding(
-            code="lfs-pointer",
-            severity=Severity.WARNING,
-            message=f"{len(paths)} file(s) are Git LFS pointers: their content was never fetched.",
-            remedy="Type there: git lfs pull",
-            lines=_shown(paths),
-        ),
-    )
-
-
-def _shown(paths: list[str]) -> tuple[str, ...]:
-    return tuple(ascii(path) for path in paths[:_SHOWN])
+    lines = tuple(ascii(path) for path in paths[:_SHOWN])
+    return (Finding(code="special-file-left-out", severity=Severity.INFO, message=message, lines=lines),)
 
 
 def committed_at(git_dir: Path) -> str | None:

@@ -23,15 +23,26 @@ class Masker:
         """`chunk` without secrets. What may be the beginning of one is held back until the next chunk decides."""
         if not self._patterns:
             return chunk
-        text = self._replace(self._held + chunk)
+        text = self._held + chunk
         cut = len(text) - self._open(text)
+        if self._straddled(text, cut):
+            text = self._replace(text)
+            cut = len(text) - self._open(text)
         self._held = text[cut:]
-        return text[:cut]
+        return self._replace(text[:cut])
 
     def rest(self) -> bytes:
         """What was held back, at the end of the stream."""
         held, self._held = self._held, b""
-        return held
+        return self._replace(held)
+
+    def _straddled(self, text: bytes, cut: int) -> bool:
+        """Whether a secret lies across the place where the end is held back; it began first, so it counts."""
+        for pattern in self._patterns:
+            size = len(pattern) - 1
+            if pattern in text[max(0, cut - size) : cut + size]:
+                return True
+        return False
 
     def _replace(self, text: bytes) -> bytes:
         for pattern in self._patterns:

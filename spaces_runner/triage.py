@@ -16,7 +16,7 @@ from importlib import resources
 from itertools import accumulate
 from typing import Any
 
-from spaces_runner.advice import package_of
+from spaces_runner.distributions import package_of
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Finding, Severity
 

@@ -31,6 +31,7 @@ def prune(settings: Settings, keep: AbstractSet[str], *, young_s: float = YOUNG_
                 mark = path / MARK
                 if mark.exists() and mark.stat().st_mtime > time.time() - young_s:
                     continue
+                path.chmod(0o755)  # write-protected where we are not root
                 mark.unlink(missing_ok=True)  # first: from here on it is incomplete
                 discard(path)
                 removed.append(name)

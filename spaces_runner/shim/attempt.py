@@ -20,7 +20,7 @@ from spaces_runner.shim.reaper import Reaper
 from spaces_runner.store import Store
 from spaces_runner.types import LaunchPlan
 
-REPORT_GRACE_S = 2.0  # a port that answers may still be about to be reported, with a link
+REPORT_GRACE_S = 1.0  # a port that answers may still be about to be reported, with a link
 LINK_GRACE_S = 30.0  # ... and a link may take a while
 
 

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from spaces_runner import control
 from spaces_runner.settings import Settings
@@ -140,13 +140,13 @@ def test_the_token_can_be_pasted(context: BrowserContext, server: WebServer) -> 
 
 
 def test_the_page_asks_nobody_else(context: BrowserContext, server: WebServer) -> None:
-    asked: list[Request] = []
+    asked: list[str] = []
     errors: list[str] = []
-    context.on("request", asked.append)
+    context.on("request", lambda request: asked.append(request.url))
     context.on("weberror", lambda error: errors.append(str(error.error)))
     page = sign_in(context, server)
     page.wait_for_timeout(1500)
-    assert [each.url for each in asked if not each.url.startswith((server.url, "data:", "blob:"))] == []
+    assert [url for url in asked if not url.startswith((server.url, "data:", "blob:"))] == []
     assert errors == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,13 @@ CASES = collect()
 RUNNING = [case for case in CASES if case.runs]
 FAILING = [case for case in CASES if not case.runs]
 PATIENCE_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def own_settings(shared_settings: Settings) -> Settings:
+    """With ports and users of its own: another state directory on this machine knows nothing of these."""
+    part = os.getpid() % 400
+    return replace(shared_settings, port_base=20000 + part * 100, uid_base=100_000 + part * 1000)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +63,8 @@ def told(status: SpaceStatus, settings: Settings) -> str:
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
-def test_it_runs(case: Case, room: Path, shared_settings: Settings, share: Share) -> None:
-    settings = share.settings(shared_settings)
+def test_it_runs(case: Case, room: Path, own_settings: Settings, share: Share) -> None:
+    settings = share.settings(own_settings)
     with launched(case, room, settings) as status:
         assert status.stage is Stage.RUNNING, f"{status.error}\n{told(status, settings)}"
         assert "bootstrap-failed" not in [finding.code for finding in status.findings]
@@ -69,8 +77,8 @@ def test_it_runs(case: Case, room: Path, shared_settings: Settings, share: Share
 
 
 @pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
-def test_it_fails(case: Case, room: Path, shared_settings: Settings, share: Share) -> None:
-    settings = share.settings(shared_settings)
+def test_it_fails(case: Case, room: Path, own_settings: Settings, share: Share) -> None:
+    settings = share.settings(own_settings)
     with launched(case, room, settings) as status:
         text = told(status, settings)
         assert status.error is not None, f"{status}\n{text}"
@@ -85,8 +93,8 @@ def test_it_fails(case: Case, room: Path, shared_settings: Settings, share: Shar
         assert all(remedies), status.findings
 
 
-def test_the_owner_may_want_no_link(room: Path, shared_settings: Settings, share: Share) -> None:
-    settings = share.settings(shared_settings)
+def test_the_owner_may_want_no_link(room: Path, own_settings: Settings, share: Share) -> None:
+    settings = share.settings(own_settings)
     [case] = [case for case in RUNNING if case.name == "launch-share-true"]
     folder = case.lay(room / "no-link")
     request = control.Request(ref=parse(str(folder), settings), options=RunOptions(share=False))
@@ -100,8 +108,8 @@ def test_the_owner_may_want_no_link(room: Path, shared_settings: Settings, share
         control.remove(space_id, settings)
 
 
-def test_a_share_server_that_is_down_is_a_finding(room: Path, shared_settings: Settings) -> None:
-    settings = replace(shared_settings, share_server="http://127.0.0.1:9/v3/tunnel-request")
+def test_a_share_server_that_is_down_is_a_finding(room: Path, own_settings: Settings) -> None:
+    settings = replace(own_settings, share_server="http://127.0.0.1:9/v3/tunnel-request")
     [case] = [case for case in RUNNING if case.name == "launch-plain"]
     with launched(case, room / "down", settings) as status:
         assert (status.stage, status.share_url) == (Stage.RUNNING, None)

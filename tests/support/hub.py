@@ -64,6 +64,7 @@ class Hub:
     tokens: set[str] = field(default_factory=set)
     repositories: dict[str, Repository] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # requests that no route is for
     authorizations: list[tuple[str, str]] = field(default_factory=list)  # (route, header) as they came
     _served: dict[str, Served] = field(default_factory=lambda: defaultdict(Served))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -154,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if match := pattern.fullmatch(path):
                     handle(self, match, url.query, body)
                     return
+            self.hub.unknown.append(f"{self.command} {self.path}")
             self._send(404, b"Not Found")
 
     def _body(self) -> bytes:
@@ -305,6 +307,13 @@ class _Handler(BaseHTTPRequestHandler):
             }
         )
 
+    def api_tree(self, match: re.Match[str], query: str, body: bytes) -> None:
+        repository = self._open(match["name"], "api")
+        if repository:
+            sha = repository.resolve(match["revision"]) or ""
+            sizes = {path: len(repository.read(sha, path) or b"") for path in repository.files(sha)}
+            self._json([{"type": "file", "path": path, "size": size, "oid": sha} for path, size in sizes.items()])
+
     def resolve(self, match: re.Match[str], query: str, body: bytes) -> None:
         """A file of a model: `hf_hub_download` asks with HEAD for its hash and size, then GETs it."""
         repository = self._open(match["name"], "resolve")
@@ -327,6 +336,7 @@ _ROUTES = tuple(
         (r"lfs/(?P<name>.+)/(?P<oid>[0-9a-f]{64})", _Handler.lfs_object),
         (r"api/spaces/by-subdomain/(?P<label>[^/]+)", _Handler.api_subdomain),
         (r"api/(?P<kind>spaces|models)/(?P<name>[^/]+/[^/]+)(/revision/(?P<revision>.+))?", _Handler.api_info),
+        (r"api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>.+)", _Handler.api_tree),
         (r"(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>refs/pr/\d+|[^/]+)/(?P<path>.+)", _Handler.resolve),
     )
 )

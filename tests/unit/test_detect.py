@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner.advice import missing_imports
 from spaces_runner.detect import detect
+from spaces_runner.distributions import missing_imports
 from spaces_runner.errors import BadFrontMatter, NoAppFile, RunnerError, UnknownSdk
 from spaces_runner.types import Checkout, Finding, RefKind, RunOptions, Sdk, Severity, SpaceRef, SpaceSpec
 

@@ -1,0 +1,238 @@
+"""Log files: every byte in order, whole lines per file, no secrets, harmless to read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from spaces_runner.logfile import LogWriter, dropped, erase, files, follow, tail
+from spaces_runner.masking import LEAST, Masker
+
+SECRET = "hunter2/and more?"
+
+
+def everything(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in files(path))
+
+
+def test_bytes_arrive_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    data = bytes(range(256)) * 20
+    log = LogWriter(path, limit=10**6, keep=3)
+    for start in range(0, len(data), 7):
+        log.write(data[start : start + 7])
+    log.close()
+    log.close()
+    assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_is_appended_to(tmp_path: Path) -> None:
+    for text in (b"one\n", b"two\n"):
+        log = LogWriter(tmp_path / "run.log", limit=100, keep=3)
+        log.write(text)
+        log.close()
+    assert everything(tmp_path / "run.log") == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("size", [1, 13, 64, 1000, 100_000])
+def test_rotation_keeps_order_and_whole_lines(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "run.log"
+    data = b"".join(b"line %06d\n" % number for number in range(2000))
+    log = LogWriter(path, limit=1000, keep=4)
+    for start in range(0, len(data), size):
+        log.write(data[start : start + size])
+    log.close()
+    kept = everything(path)
+    assert len(files(path)) <= 4
+    assert data.endswith(kept)
+    gone = dropped(path)
+    assert gone.bytes + len(kept) == len(data)
+    assert gone.lines + kept.count(b"\n") == 2000
+    assert gone.files > 0
+    for file in files(path):
+        content = file.read_bytes()
+        assert content == b"" or content.endswith(b"\n")
+        assert len(content) <= 1000 + 12
+
+
+def test_a_line_without_an_end_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=100, keep=2)
+    for _ in range(50):
+        log.write(b"x" * 10)
+    log.write(b"\nnext\n")
+    log.close()
+    assert [file.read_bytes() for file in files(path)] == [b"x" * 500 + b"\n", b"next\n"]
+
+
+def test_one_file_is_kept_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=50, keep=1)
+    for number in range(100):
+        log.write(b"line %03d\n" % number)
+    log.close()
+    assert len(files(path)) == 1
+    assert dropped(path).lines + everything(path).count(b"\n") == 100
+
+
+def test_erasing_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=10, keep=2)
+    for _ in range(10):
+        log.write(b"0123456789\n")
+    log.close()
+    erase(path)
+    assert list(tmp_path.iterdir()) == []
+    assert dropped(path).lines == 0
+
+
+def test_a_broken_count_is_none(tmp_path: Path) -> None:
+    (tmp_path / "run.log.dropped").write_text("{")
+    assert dropped(tmp_path / "run.log").files == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_secrets_are_masked_wherever_a_chunk_ends(tmp_path: Path, size: int) -> None:
+    encoded = base64.b64encode(SECRET.encode()).decode()
+    inside = base64.b64encode(f"user:{SECRET}:x".encode()).decode()
+    text = f"a {SECRET} b {encoded} c {quote(SECRET, safe='')} d {inside} {SECRET}{SECRET} hunter2"
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=10**6, keep=2, secrets=[SECRET, "short", ""])
+    data = text.encode()
+    for start in range(0, len(data), size):
+        log.write(data[start : start + size])
+    log.close()
+    written = path.read_text()
+    assert written.startswith("a [secret] b [secret] c [secret] d ")
+    assert written.endswith("[secret][secret] hunter2")
+    assert base64.b64encode(SECRET.encode())[2:-6].decode() not in written
+    assert inside[8:-8] not in written
+
+
+def test_a_short_value_is_left_in() -> None:
+    masker = Masker(["x" * (LEAST - 1)])
+    assert masker.feed(b"xxxxxxxxxxxxxx") == b"xxxxxxxxxxxxxx"
+
+
+def test_only_what_may_be_a_secret_is_held_back() -> None:
+    masker = Masker(["hunter2"])
+    assert masker.feed(b"who is hun") == b"who is "
+    assert masker.feed(b"gry?") == b"hungry?"
+    assert masker.feed(b"hunter") == b""
+    assert masker.rest() == b"hunter"
+    assert masker.rest() == b""
+
+
+def test_random_cuts_mask_as_one_piece_does() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        secrets = ["".join(rng.choices("ab", k=rng.randint(6, 9))) for _ in range(2)]
+        data = "".join(rng.choices("ab", k=200)).encode()
+        masker, cut = Masker(secrets), b""
+        position = 0
+        while position < len(data):
+            size = rng.randint(1, 30)
+            cut += masker.feed(data[position : position + size])
+            position += size
+        cut += masker.rest()
+        assert not any(secret.encode() in cut for secret in secrets)
+
+
+def test_the_lines_of_a_key_are_masked_one_by_one() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\n-----END KEY-----"
+    assert Masker([key]).feed(b"got MIIEvQIBADANBgkqhkiG9w0B\n").startswith(b"got [secret]")
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 99, 100, 150, 100_000])
+def test_the_tail_goes_across_files(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=200, keep=50)
+    lines = [f"line {number}" for number in range(100)]
+    log.write("".join(f"{line}\n" for line in lines).encode())
+    log.close()
+    assert tail(path, count) == (lines[-count:] if count else [])
+
+
+def test_the_tail_of_nothing(tmp_path: Path) -> None:
+    assert tail(tmp_path / "run.log", 10) == []
+    (tmp_path / "run.log").write_bytes(b"")
+    assert tail(tmp_path / "run.log", 10) == []
+
+
+def test_an_unfinished_line_is_in_the_tail(tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_bytes(b"a\n\nb")
+    assert tail(tmp_path / "run.log", 10) == ["a", "", "b"]
+    assert tail(tmp_path / "run.log", 1) == ["b"]
+
+
+def test_what_is_read_is_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    path.write_bytes(b"before\n\x1b[2Jhidden\n 1%\r 99%\n\xff\n")
+    assert tail(path, 10) == ["before", "hidden", " 99%", "�"]
+    assert list(follow(path, going=lambda: False, offset=0)) == tail(path, 10)
+
+
+def test_following_reads_on_through_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=2000, keep=1000)
+    log.write(b"before\n")
+    stop = threading.Event()
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(follow(path, going=lambda: not stop.is_set())))
+    reader.start()
+    time.sleep(0.3)
+    for number in range(3000):
+        log.write(b"line %d\n" % number)
+        if number % 500 == 0:
+            time.sleep(0.05)
+    log.write(b"the rest")
+    log.close()
+    stop.set()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert lines == [f"line {number}" for number in range(3000)] + ["the rest"]
+
+
+def test_following_waits_for_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    stop = threading.Event()
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(follow(path, going=lambda: not stop.is_set())))
+    reader.start()
+    time.sleep(0.1)
+    path.write_bytes(b"here\n")
+    time.sleep(0.5)
+    stop.set()
+    reader.join(5)
+    assert lines == ["here"]
+
+
+def test_the_count_of_what_was_dropped_is_never_half_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=10, keep=1)
+    for _ in range(20):
+        log.write(b"0123456789\n")
+        sidecar = tmp_path / "run.log.dropped"
+        assert not sidecar.exists() or json.loads(sidecar.read_text())["files"] > 0
+    log.close()
+
+
+def test_a_fast_app_is_not_slowed(tmp_path: Path) -> None:
+    """An app that prints 50 MB/s needs a writer that takes several times that, also with secrets to look for."""
+    log = LogWriter(tmp_path / "run.log", limit=16 * 1024**2, keep=4, secrets=[SECRET])
+    chunk = (b"step 123456 loss 0.123456 " * 4 + b"\n") * 2000
+    begun = time.process_time()
+    for _ in range(400):
+        log.write(chunk)
+    rate = 400 * len(chunk) / (time.process_time() - begun) / 1e6
+    log.close()
+    print(f"{rate:.0f} MB per second of processor time")
+    assert rate > 100
