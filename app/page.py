@@ -34,7 +34,7 @@ THEME = gr.themes.Default(
 def build_page(settings: Settings, examples: Path | None) -> gr.Blocks:
     """The owner's page. `examples` is a directory of Spaces to offer."""
     desk = Desk(settings)
-    with gr.Blocks(title="Spaces Runner", analytics_enabled=False) as page:
+    with gr.Blocks(title="Spaces Runner", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(
             "# Spaces Runner\nPaste a Hugging Face Space and get it running on this machine, with a public link."
         )

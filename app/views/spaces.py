@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 
 from app.views import problem
 from app.views.text import STEP_TITLES, badge, epoch, escape, findings, link, since
 from spaces_runner.format import duration
-from spaces_runner.types import SpaceStatus, Stage
+from spaces_runner.types import ErrorInfo, Finding, SpaceStatus, Stage
 
 
 def render(statuses: Iterable[SpaceStatus], selected: str | None, now: float) -> str:
@@ -78,5 +80,12 @@ def detail(status: SpaceStatus, now: float) -> str:
         f'<section class="sr-detail" data-space="{escape(status.id)}" data-stage="{status.stage.value}">'
         f"<h3>{escape(status.space)} {badge(status.stage)}</h3>"
         f'<p class="sr-quiet">{_about(status, now)}</p><div class="sr-links">{links}</div>{error}'
-        f"{findings(status.findings)}</section>"
+        f"{findings(map(partial(_once, status.error), status.findings))}</section>"
     )
+
+
+def _once(error: ErrorInfo | None, finding: Finding) -> Finding:
+    """A finding without what the error above it says already: it is often where the error has it from."""
+    if error is None or not error.hint or finding.remedy != error.hint:
+        return finding
+    return replace(finding, remedy="", lines=() if finding.lines == error.lines else finding.lines)

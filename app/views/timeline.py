@@ -74,11 +74,29 @@ class Timeline:
                 return replace(self, findings=(*self.findings, event.finding))
             case Failed():
                 return self._ended(event.at, State.FAILED)
-            case StageChanged(stage=stage) if stage.failed:
-                return self._ended(event.at, State.FAILED)
-            case StageChanged(stage=Stage.STOPPED) | Exited():
-                return self._ended(event.at, State.FAILED if isinstance(event, Exited) and event.code else State.DONE)
+            case StageChanged():
+                return self._entered(event)
+            case Exited(code=code):
+                return self._ended(event.at, State.FAILED if code else State.DONE)
         return self
+
+    def _entered(self, event: StageChanged) -> Timeline:
+        """The app's start is told by stages alone: it begins with APP_STARTING and is done when RUNNING."""
+        match event.stage:
+            case Stage.APP_STARTING:
+                return self._with(Step.LAUNCH, Row(state=State.RUNNING, begun=event.at))
+            case Stage.RUNNING:
+                started = self._ended(event.at, State.DONE)
+                return started._with(Step.SHARE, started._shared(event.at)) if event.share_url else started
+            case stage if not stage.active:
+                return self._ended(event.at, State.FAILED if stage.failed else State.DONE)
+        return self
+
+    def _shared(self, at: float) -> Row:
+        """The link was asked for as soon as the app answered."""
+        launch = self.rows.get(Step.LAUNCH)
+        begun = launch.begun + launch.seconds if launch and launch.seconds is not None else at
+        return self.rows.get(Step.SHARE) or Row(state=State.DONE, begun=begun, seconds=at - begun)
 
     def _with(self, step: Step, row: Row) -> Timeline:
         return replace(self, rows={**self.rows, step: row})

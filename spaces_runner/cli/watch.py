@@ -36,7 +36,11 @@ def attend(space_id: str, face: Face) -> SpaceStatus:
     for finding in status.findings:
         say_finding(finding, face.say, show.shown)
     if status.stage is Stage.RUNNING:
-        face.say(f"RUNNING after {age(status.started_at, status.ready_at)}: {status.space} ({status.id})", Style.BOLD, Style.GREEN)
+        face.say(
+            f"RUNNING after {age(status.started_at, status.ready_at)}: {status.space} ({status.id})",
+            Style.BOLD,
+            Style.GREEN,
+        )
         for line in link_lines(status):
             face.say(line, Style.BOLD)
     else:
@@ -81,22 +85,25 @@ def stay(space_id: str, face: Face) -> SpaceStatus:
     """Pass on what the app prints until it ends."""
     face.say("Ctrl-C stops it.", Style.DIM)
     show = Plain(say=face.say)  # a line that redraws itself would run into the app's
-    log = threading.Thread(target=pass_on, args=(space_id, face), daemon=True)
+    ended = threading.Event()
+    log = threading.Thread(target=pass_on, args=(space_id, face, ended), daemon=True)
     log.start()
     try:
         status = until(lambda status: not status.stage.active, space_id, face, show)
     finally:
         show.close()
-    log.join(LAST_LINES_S)
+        ended.set()
+        log.join(LAST_LINES_S)
     return status
 
 
-def pass_on(space_id: str, face: Face) -> None:
+def pass_on(space_id: str, face: Face, ended: threading.Event) -> None:
     """The run log from its beginning, line by line: data, unless data is JSON."""
-    from spaces_runner import control
+    from spaces_runner import logfile
 
+    path = face.settings.space(space_id).run_log
     stream = sys.stderr if face.as_json else sys.stdout
-    for line in control.log_follow(space_id, face.settings, "run", whole=True):
+    for line in logfile.follow(path, going=lambda: not ended.is_set(), offset=0):
         print(line, file=stream, flush=True)
 
 

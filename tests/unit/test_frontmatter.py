@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from spaces_runner.detect.frontmatter import MAX_BYTES, read
 from spaces_runner.errors import BadFrontMatter
-from spaces_runner.frontmatter import MAX_BYTES, read
 
 
 def block(*lines: str, end: str = "\n") -> str:

@@ -152,6 +152,28 @@ def test_an_end_stops_the_clock(last: Failed | Exited | StageChanged, state: tim
     assert line.rows[Step.CLONE].seconds == 2.5
 
 
+def test_the_start_of_the_app_is_told_by_stages() -> None:
+    starting = timeline.Timeline().after((*BEGIN, StageChanged(at=20.0, stage=Stage.APP_STARTING)))
+    assert starting.rows[Step.LAUNCH].state is timeline.State.RUNNING
+    running = starting.after((StageChanged(at=24.0, stage=Stage.RUNNING, local_url="http://127.0.0.1:1"),))
+    assert (running.rows[Step.LAUNCH].state, running.rows[Step.LAUNCH].seconds) == (timeline.State.DONE, 4.0)
+    assert Step.SHARE not in running.rows
+    shared = running.after((StageChanged(at=25.5, stage=Stage.RUNNING, share_url="https://a.gradio.live"),))
+    assert shared.rows[Step.SHARE].seconds == 1.5
+    crashed = shared.after((Exited(at=30.0, code=1, signal=None), StageChanged(at=31.0, stage=Stage.APP_STARTING)))
+    assert crashed.rows[Step.LAUNCH] == timeline.Row(state=timeline.State.RUNNING, begun=31.0)
+
+
+def test_a_finding_does_not_repeat_its_error() -> None:
+    error = ErrorInfo(code="x", stage=Stage.RUNTIME_ERROR, step=None, message="m", hint="the hint", lines=("a line",))
+    finding = Finding(code="y", severity=Severity.ERROR, message="why", remedy="the hint", lines=("a line",))
+    status = SpaceStatus(
+        id="a", space="a/b", revision=None, stage=Stage.RUNTIME_ERROR, error=error, findings=(finding,)
+    )
+    shown = _Reader(spaces.detail(status, 0.0)).text
+    assert (shown.count("the hint"), shown.count("a line"), shown.count("why")) == (1, 1, 1)
+
+
 def test_a_new_run_starts_a_new_timeline() -> None:
     line = timeline.Timeline().after((*BEGIN, StepStarted(at=30.0, step=Step.CLONE)))
     assert set(line.rows) == {Step.CLONE} and line.rows[Step.CLONE].state is timeline.State.RUNNING

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
 
-from spaces_runner import advice, frontmatter, scan
+from spaces_runner.detect import advice, frontmatter, scan
+from spaces_runner.detect.frontmatter import FrontMatter
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
-from spaces_runner.frontmatter import FrontMatter
 from spaces_runner.pysource import is_file
 from spaces_runner.requirements import Requirements, read, read_packages
 from spaces_runner.sanitize import clean_line

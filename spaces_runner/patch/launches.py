@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from spaces_runner.bindings import Code
-from spaces_runner.libraries import WRAPPERS
-from spaces_runner.tracing import Kind, Value, Values, member, values
+from spaces_runner.patch.bindings import Code
+from spaces_runner.patch.libraries import WRAPPERS
+from spaces_runner.patch.tracing import Kind, Value, Values, member, values
 
 
 class Verdict(Enum):

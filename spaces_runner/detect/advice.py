@@ -11,11 +11,11 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from spaces_runner.detect.frontmatter import FrontMatter
+from spaces_runner.detect.scan import Facts
 from spaces_runner.distributions import missing_imports, providers
-from spaces_runner.frontmatter import FrontMatter
 from spaces_runner.requirements import Requirements
 from spaces_runner.sanitize import clean_line
-from spaces_runner.scan import Facts
 from spaces_runner.types import Finding, RunOptions, Sdk, Severity
 
 MAX_SMALL_FILES = 3000  # looked into for LFS pointers

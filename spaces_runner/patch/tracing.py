@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-from spaces_runner.bindings import Binding, Calls, Code, Scope
-from spaces_runner.libraries import BROWSERS, FOREIGN_ROOTS, STDLIB
+from spaces_runner.patch.bindings import Binding, Calls, Code, Scope
+from spaces_runner.patch.libraries import BROWSERS, FOREIGN_ROOTS, STDLIB
 
 MAX_STEPS = 60  # of one trace: recursion in the Space's code must not be ours
 

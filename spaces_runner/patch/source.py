@@ -18,9 +18,9 @@ from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 
 from spaces_runner import pysource
-from spaces_runner.bindings import Calls, Code, Tree
 from spaces_runner.errors import PatchError
-from spaces_runner.launches import Launch, Verdict, find
+from spaces_runner.patch.bindings import Calls, Code, Tree
+from spaces_runner.patch.launches import Launch, Verdict, find
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Finding, Patch, PatchedFile, Severity, SpaceSpec
 
@@ -277,7 +277,7 @@ def _arguments(text: str, positions: pysource.Positions, call: ast.Call) -> tupl
 
 def _edited(arguments: str, edit: _Edit) -> str:
     """`arguments`, from parenthesis to parenthesis, with share in them."""
-    from spaces_runner import arguments as lists  # libcst: a quarter of a second, only where a file must change
+    from spaces_runner.patch import arguments as lists  # libcst: a quarter of a second, only where a file must change
 
     match edit.change:
         case Change.KEYWORD:
