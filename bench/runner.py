@@ -28,7 +28,7 @@ from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import Step, StepFinished
 from tests.support.home import make_settings, open_directory
-from tests.support.hub import Hub
+from tests.support.hub import Hub, serve_hub
 
 GRADIO = "6.31.0"
 README = "---\ntitle: {title}\nsdk: gradio\nsdk_version: {gradio}\napp_file: app.py\n---\n"
@@ -119,7 +119,7 @@ def stage(pairs: int) -> Iterator[Bench]:
     home, work = open_directory("bench-home-"), open_directory("bench-work-")
     cache = Path(os.environ.get("SPACES_RUNNER_TEST_CACHE", "/tmp/spaces-runner-test-cache"))
     cache.mkdir(mode=0o755, exist_ok=True)
-    with Hub() as hub:
+    with serve_hub() as hub:
         settings = hub.settings(make_settings(home, cache))
         for name in ("plain", "twin", "sibling"):
             listed = f"gradio=={GRADIO}\n" + ("humanize\n" if name == "sibling" else "")

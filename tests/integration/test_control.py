@@ -1,0 +1,281 @@
+"""What faces do, through real shims; a build is real too, where one is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spaces_runner import control
+from spaces_runner.codec import encode
+from spaces_runner.errors import LaunchError, SpaceBusy, UnknownSpace
+from spaces_runner.process import Family
+from spaces_runner.settings import Settings
+from spaces_runner.store import Store
+from spaces_runner.types import Failed, RefKind, RunOptions, SpaceRef, Stage, StageChanged
+from tests.support.shims import ROOT, SERVE, Shims, until
+
+# Nothing is to be installed and no package index is asked: this Space fails before.
+BROKEN = "---\nsdk: nonsense\n---\n"
+SLOW_BUILD = "---\nsdk: gradio\nsdk_version: 6.31.0\n---\n"
+
+
+def space(settings: Settings, name: str, readme: str) -> control.Request:
+    folder = settings.home_dir / "sources" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(readme)
+    (folder / "app.py").write_text("print('hello')\n")
+    return control.Request(
+        ref=SpaceRef(kind=RefKind.DIRECTORY, source=str(folder)),
+        options=RunOptions(share=False),
+        secrets={"A": "bcdefgh"},
+    )
+
+
+def unreachable(settings: Settings) -> Settings:
+    """A package index that accepts connections and never answers: a build that takes as long as one likes."""
+    return replace(settings, index_url="http://10.255.255.1:9/simple", find_links=(), extra_index_urls=())
+
+
+def family(settings: Settings, space_id: str) -> Family:
+    run = Store(settings).run(space_id)
+    return Family(mark=run.id, user=Store(settings).user(run.space))
+
+
+def test_a_failed_build_from_start_to_end(settings: Settings) -> None:
+    request = space(settings, "broken", BROKEN)
+    space_id = control.start(request, settings)
+    assert space_id == "broken"
+    events = list(control.follow(space_id, settings, timeout=60))
+    status = control.wait(space_id, settings, timeout=5)
+    assert status.stage is Stage.CONFIG_ERROR
+    assert status.error is not None
+    assert status.error.code == "unknown_sdk"
+    assert [event.error for event in events if isinstance(event, Failed)] == [status.error]
+    last = events[-1]
+    assert isinstance(last, StageChanged)
+    assert last.stage is Stage.CONFIG_ERROR
+    assert control.statuses(settings) == (status,)
+    assert [event for _, event in control.events(space_id, settings)] == events
+    assert control.patch_diff(space_id, settings) == ""
+    assert "bcdefgh" not in repr(request)
+
+
+def test_a_failed_space_is_started_again(settings: Settings) -> None:
+    space_id = control.start(space(settings, "broken", BROKEN), settings)
+    first = control.wait(space_id, settings, timeout=60)
+    assert control.restart(space_id, settings) == space_id
+    second = control.wait(space_id, settings, timeout=60)
+    assert second.stage is Stage.CONFIG_ERROR
+    assert second.started_at != first.started_at
+    assert len(control.statuses(settings)) == 1
+
+
+def test_fifty_starts_at_once_are_one_build(settings: Settings) -> None:
+    slow = unreachable(settings)
+    request = space(settings, "slow", SLOW_BUILD)
+    with ThreadPoolExecutor(50) as pool:
+        ids = set(pool.map(lambda _: control.start(request, slow), range(50)))
+    assert len(ids) == 1
+    until(lambda: Store(settings).run("slow").shim is not None)
+    assert len([process for process in os.listdir("/proc") if process.isdigit() and is_shim_of(process, settings)]) == 1
+    control.stop("slow", settings)
+
+
+def is_shim_of(pid: str, settings: Settings) -> bool:
+    try:
+        command = Path("/proc", pid, "cmdline").read_bytes()
+        target = Path("/proc", pid, "fd", "2").readlink()
+    except OSError:
+        return False
+    return b"spaces_runner.shim" in command and str(target).startswith(settings.home)
+
+
+def test_stopping_a_build_ends_all_of_it(settings: Settings) -> None:
+    slow = unreachable(settings)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    until(lambda: len(family(settings, space_id).members()) >= 1)
+    time.sleep(1.5)  # into the resolution
+    begun = time.monotonic()
+    status = control.stop(space_id, settings)
+    assert time.monotonic() - begun < 15
+    assert status.stage is Stage.STOPPED
+    assert status.error is None
+    assert family(settings, space_id).members() == ()
+    environments = settings.environments_dir
+    assert not environments.exists() or [path for path in environments.iterdir() if path.name[0] != "."] == []
+
+
+def test_a_killed_shim_takes_the_build_along(settings: Settings) -> None:
+    slow = unreachable(settings)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    run = Store(settings).run(space_id)
+    until(lambda: len(family(settings, space_id).members()) >= 1)
+    assert run.shim is not None
+    assert run.shim.signal(signal.SIGKILL)
+    status = control.wait(space_id, settings, timeout=30)  # it notices by itself
+    assert status.stage is Stage.RUNTIME_ERROR
+    assert status.error is not None
+    assert status.error.code == "shim_lost"
+    assert family(settings, space_id).members() == ()
+
+
+def test_the_shim_outlives_the_face(settings: Settings) -> None:
+    slow = unreachable(settings)
+    request = space(settings, "slow", SLOW_BUILD)
+    code = (
+        "import json, sys; from spaces_runner import control; from spaces_runner.codec import decode;"
+        "from spaces_runner.settings import Settings; from spaces_runner.types import *;"
+        "told = json.load(sys.stdin); ref = decode(SpaceRef, told['ref']);"
+        "control.start(control.Request(ref=ref), decode(Settings, told['settings']))"
+    )
+    told = json.dumps({"ref": encode(request.ref), "settings": encode(slow)})
+    face = subprocess.run(
+        [sys.executable, "-c", code], input=told, text=True, cwd=ROOT, timeout=60, check=True, start_new_session=True
+    )
+    assert face.returncode == 0
+    run = Store(settings).run("slow")
+    assert run.shim is not None
+    assert run.shim.alive
+    assert run.status.stage is Stage.BUILDING
+    environment = Path(f"/proc/{run.shim.pid}/environ").read_bytes()
+    assert b"HOME=" not in environment
+    assert Path(f"/proc/{run.shim.pid}/cwd").readlink() == Path("/")
+    control.stop("slow", settings)
+
+
+def test_the_hub_token_is_nowhere(settings: Settings) -> None:
+    token = "hf_" + "q" * 30
+    slow = replace(unreachable(settings), hf_token=token)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    until(lambda: len(family(settings, space_id).members()) >= 1)
+    run = Store(settings).run(space_id)
+    assert run.shim is not None
+    for member in (run.shim, *family(settings, space_id).members()):
+        for name in ("cmdline", "environ"):
+            assert token.encode() not in Path(f"/proc/{member.pid}/{name}").read_bytes()
+    control.stop(space_id, settings)
+    for path in settings.home_dir.rglob("*"):
+        if path.is_file() and "uv" not in path.relative_to(settings.home_dir).parts:
+            assert token.encode() not in path.read_bytes(), path
+
+
+def test_removing_leaves_nothing(shims: Shims) -> None:
+    shim = shims.start(SERVE, values={"KEY": "some-value"})
+    shim.until_stage(Stage.RUNNING)
+    settings = shims.settings
+    control.remove(shim.id, settings)
+    assert shim.family.members() == ()
+    assert control.statuses(settings) == ()
+    assert not settings.space(shim.id).root.exists()
+    assert list(settings.secrets_dir.iterdir()) == []
+    assert list((settings.home_dir / "trash").iterdir()) == []
+    with pytest.raises(UnknownSpace):
+        control.remove(shim.id, settings)
+
+
+def test_what_a_person_may_call_a_space(settings: Settings) -> None:
+    store = Store(settings)
+    for source in ("gradio/hello", "gradio/help", "owner/hello"):
+        store.admit(SpaceRef(kind=RefKind.HUB, source=source), RunOptions())
+    for text in ("gradio-hello", "gradio/hello", "gradio-hel" + "lo", "spaces/gradio/hello", " gradio/hello/ ",
+                 "https://huggingface.co/spaces/gradio/hello"):  # fmt: skip
+        assert control.find(text, settings) == "gradio-hello"
+    assert control.find("help", settings) == "gradio-help"
+    assert control.find("own", settings) == "owner-hello"
+    for text, named in (("gradio-h", "gradio-help"), ("hello", "owner-hello"), ("nothing", "gradio-hello"), ("", "")):
+        with pytest.raises(UnknownSpace) as caught:
+            control.find(text, settings)
+        assert named in caught.value.message + caught.value.hint
+
+
+def test_another_revision_of_what_runs_is_refused(shims: Shims) -> None:
+    shim = shims.start(SERVE)
+    shim.until_stage(Stage.APP_STARTING, Stage.RUNNING)
+    other = replace(shim.admission.space.ref, revision="other")
+    with pytest.raises(SpaceBusy):
+        control.start(control.Request(ref=other, name="app"), shims.settings)
+
+
+def test_the_log_is_read_and_followed(shims: Shims) -> None:
+    source = """
+    import threading, time
+    print("first"); print("second")
+    def talk():
+        for number in range(1000):
+            print("tick", number)
+            time.sleep(0.05)
+    threading.Thread(target=talk, daemon=True).start()
+    """
+    shim = shims.start(source + SERVE)
+    shim.until_stage(Stage.RUNNING)
+    assert control.log_tail(shim.id, shims.settings, "run", 10_000)[:2] == ["first", "second"]
+    assert len(control.log_tail(shim.id, shims.settings, "run", 2)) == 2
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(control.log_follow(shim.id, shims.settings)))
+    reader.start()
+    until(lambda: len(lines) > 5)
+    control.stop(shim.id, shims.settings)
+    reader.join(10)
+    assert not reader.is_alive(), "following ends with the Space"
+    numbers = [int(line.split()[1]) for line in lines]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_waiting_has_a_deadline(shims: Shims) -> None:
+    shim = shims.start("import time; time.sleep(60)")
+    begun = time.monotonic()
+    assert control.wait(shim.id, shims.settings, timeout=0.5).stage.active
+    assert time.monotonic() - begun < 3
+
+
+def test_a_run_whose_face_died_before_its_shim_was_there(settings: Settings) -> None:
+    store = Store(settings)
+    admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/x"), RunOptions())
+    assert control.sweep(settings) == ()
+    with sqlite3.connect(settings.database) as db:
+        db.execute("UPDATE runs SET created = created - 3600")
+    db.close()
+    assert control.sweep(settings) == (admission.space.id,)
+    assert store.run(admission.space.id).status.stage is Stage.RUNTIME_ERROR
+
+
+def test_a_shim_that_cannot_start_is_an_error_and_no_run_is_left(settings: Settings) -> None:
+    settings.spaces_dir.parent.mkdir(exist_ok=True)
+    settings.spaces_dir.write_text("in the way")
+    with pytest.raises(LaunchError):
+        control.start(space(settings, "x", BROKEN), settings)
+    assert control.statuses(settings)[0].stage is Stage.RUNTIME_ERROR
+
+
+def test_pruning_removes_what_no_space_uses(settings: Settings) -> None:
+    space_id = control.start(space(settings, "broken", BROKEN), settings)
+    control.wait(space_id, settings, timeout=60)
+    leftover = settings.spaces_dir / "gone"
+    leftover.mkdir()
+    (settings.environments_dir / "unused").mkdir(parents=True)
+    told = control.prune(settings, dry_run=True)
+    assert told == {"environments": ["unused"], "leftovers": ["gone"]}
+    assert leftover.exists()
+    assert control.prune(settings) == told
+    assert not leftover.exists()
+    assert not (settings.environments_dir / "unused").exists()
+    assert settings.space(space_id).root.exists()
+
+
+def test_importing_it_is_quick() -> None:
+    """A face pays for it at every start. Standard library and our own light modules alone."""
+    code = "import sys, spaces_runner.control; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"__main__", "spaces_runner"}
+    assert {name for name in loaded if not name.startswith(("_", "sitecustomize", "distutils"))} == set()

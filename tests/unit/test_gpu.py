@@ -1,0 +1,93 @@
+"""Which GPU a run gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spaces_runner import gpu
+from spaces_runner.errors import GpuUnavailable
+from spaces_runner.settings import Settings
+from spaces_runner.store import Store
+from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef
+
+GIB = 1024**3
+SMALL = Gpu(index=0, uuid="GPU-a", name="T4", total_bytes=16 * GIB, free_bytes=15 * GIB)
+LARGE = Gpu(index=1, uuid="GPU-b", name="H200", total_bytes=141 * GIB, free_bytes=100 * GIB)
+BOTH = (SMALL, LARGE)
+
+
+def test_auto_takes_what_the_fewest_hold_and_then_the_freest() -> None:
+    assert gpu.choose("auto", BOTH, {}) == LARGE
+    assert gpu.choose("auto", BOTH, {"GPU-b": 1}) == SMALL
+    assert gpu.choose("auto", BOTH, {"GPU-a": 1, "GPU-b": 1}) == LARGE
+    assert gpu.choose("auto", (), {}) is None
+
+
+def test_one_by_index_or_uuid() -> None:
+    assert gpu.choose("0", BOTH, {"GPU-a": 5}) == SMALL
+    assert gpu.choose("GPU-b", BOTH, {}) == LARGE
+    assert gpu.choose("none", BOTH, {}) is None
+
+
+@pytest.mark.parametrize(("there", "named"), [(BOTH, "1 (H200, GPU-b)"), ((), "none")])
+def test_what_is_not_there_says_what_is(there: tuple[Gpu, ...], named: str) -> None:
+    with pytest.raises(GpuUnavailable) as caught:
+        gpu.choose("7", there, {})
+    assert named in caught.value.message
+    assert caught.value.hint
+
+
+def test_the_inventory_is_a_value_with_or_without_a_driver() -> None:
+    found = gpu.inventory()
+    assert isinstance(found, tuple)
+    for one in found:
+        assert one.uuid.startswith(("GPU-", "MIG-"))
+        assert 0 < one.free_bytes <= one.total_bytes
+
+
+def test_a_lease_is_kept_until_it_is_released(tmp_path: Path) -> None:
+    store = Store(Settings(home=str(tmp_path)))
+    run_id = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/a"), RunOptions()).run_id
+    leased = gpu.lease(store, run_id, "auto")
+    held: list[dict[str, int]] = []
+    store.lease("other", lambda now: held.append(dict(now)))
+    gpu.release(store, run_id)
+    store.lease("other", lambda now: held.append(dict(now)))
+    assert held == [{leased.uuid: 1} if leased else {}, {}]
+    assert gpu.lease(store, run_id, "none") is None
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_leased(tmp_path: Path) -> None:
+    if not gpu.inventory():
+        pytest.skip("there is no NVIDIA GPU")
+    store = Store(Settings(home=str(tmp_path)))
+    admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/a"), RunOptions())
+    leased = gpu.lease(store, admission.run_id, "auto")
+    assert leased is not None
+    assert leased.total_bytes > GIB
+    assert leased.name in str(store.run(admission.space.id).status.gpu)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "gpus", "words"),
+    [
+        (None, (), "There is no GPU here; the author asks for none."),
+        ("cpu-basic", (), "the author asks for none"),
+        ("a10g-small", (), "suggests a10g-small (24 GiB)"),
+        ("a10g-small", (SMALL,), "may be too small"),
+        ("a10g-small", BOTH, "H200 with 141 GiB (100 GiB free), which is enough"),
+        ("t4-medium", (SMALL,), "which is enough"),
+        ("a10g-largex4", BOTH, "(96 GiB)"),
+        ("8xa100", BOTH, "names no GPU"),
+        ("l40sx8", BOTH, "(384 GiB)"),
+        ("zero-a10g", BOTH, "(70 GiB)"),
+        (None, BOTH, "The author names no GPU; here is H200"),
+    ],
+)
+def test_one_sentence_on_the_fit(hardware: str | None, gpus: tuple[Gpu, ...], words: str) -> None:
+    said = gpu.fit(hardware, gpus)
+    assert words in said
+    assert said.endswith(".")
