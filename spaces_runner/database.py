@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -101,7 +102,8 @@ class Database:
 
     def _prepare(self) -> None:
         self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        os.close(os.open(self._settings.database, os.O_CREAT | os.O_RDWR, 0o600))
+        if not self._settings.database.exists():
+            self._make()
         db = self._db
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == VERSION:
@@ -117,6 +119,22 @@ class Database:
                 for statement in SCHEMA:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _make(self) -> None:
+        """An empty file that is closed to others.
+
+        Made beside and linked, never opened in its place: closing a file gives up all locks that the process has on it,
+        those of other connections too (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        """
+        database = self._settings.database
+        part = database.with_name(f".{database.name}.{uuid.uuid4().hex}")
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            database.hardlink_to(part)
+        except FileExistsError:
+            return  # another was first
+        finally:
+            part.unlink()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -314,7 +314,8 @@ _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
     (r"fsck error|error in (object|tree|commit|tag)|missingSpace|hasDot|contains '\.git'", _unsafe),
     (
         r"unable to access|Could not resolve|Failed to connect|timed out|Timeout|early EOF|RPC failed|too slow|hung up"
-        r"|Connection (reset|refused)|returned error: 5\d\d|unexpected disconnect|invalid index-pack|bad pack|expected",
+        r"|Connection (reset|refused)|returned error: 5\d\d|unexpected disconnect|protocol error"
+        r"|index-pack|bytes of body are still expected",
         _unreachable,
     ),
 )

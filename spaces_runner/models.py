@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, partialmethod
 from pathlib import Path
@@ -51,7 +51,8 @@ def prefetch(entries: tuple[str, ...], settings: Settings, report: Reporter) -> 
     """Fetch what `preload_from_hub` names into `settings.models_dir`, a cache that lasts.
 
     A model that cannot be fetched is a finding: the app may do without, or fetch it itself. Each finding is reported
-    and returned. What was fetched once is not asked for again. Raises DiskTooSmall before anything is fetched that would not leave the floor free.
+    and returned. What was fetched once is not asked for again. Raises DiskTooSmall before anything is fetched that
+    would not leave the floor free.
     """
     findings = []
     for entry in entries:
@@ -85,8 +86,10 @@ def share(settings: Settings, hf_home: Path, user: User | None) -> None:
     base = _trusted(settings.spaces_dir, hf_home)
     with _own_directory(base, (hf_home / "hub").relative_to(base), user) as hub:
         for repository in repositories:
-            for name in ("blobs", "snapshots", "refs"):
-                _share_tree(repository / name, hub, Path(repository.name, name), user)
+            # A link where a directory should be is the Space's own doing: it does without this model.
+            with suppress(NotADirectoryError):
+                for name in ("blobs", "snapshots", "refs"):
+                    _share_tree(repository / name, hub, Path(repository.name, name), user)
 
 
 def _mark(preload: Preload, settings: Settings) -> Path:

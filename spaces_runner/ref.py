@@ -140,6 +140,8 @@ def _directory(text: str) -> SpaceRef:
         raise _refused(f"This names no directory: {_shown(text)}.") from error
     if not found:
         raise _refused(f"There is no directory {_shown(text)} on this machine.")
+    if path == Path(path.anchor):
+        raise _refused("The root directory is no Space.")
     return SpaceRef(kind=RefKind.DIRECTORY, source=str(path))
 
 

@@ -10,7 +10,7 @@ from spaces_runner.cli.patch import show_diff
 from spaces_runner.cli.progress import renderer, say_finding
 from spaces_runner.format import size
 from spaces_runner.sanitize import clean_line
-from spaces_runner.types import Finding, Inspection, ResolvedHow, RunOptions, SpaceRef
+from spaces_runner.types import Event, Finding, Found, Inspection, ResolvedHow, RunOptions, SpaceRef
 
 HOW = {
     ResolvedHow.JOINT: "as the Hub would build it today",
@@ -48,12 +48,18 @@ def inspect(  # noqa: PLR0913, PLR0917  # one parameter per option
 
 
 def look(ref: SpaceRef, options: RunOptions, face: Face) -> Inspection:
+    """The plan. Its findings come with the rest of it, at the end."""
     from spaces_runner import runner
     from spaces_runner.report import Reporter
 
-    screen = renderer(face)
+    screen = renderer(face, set())
+
+    def emit(event: Event) -> None:
+        if not isinstance(event, Found):
+            screen.show(event)
+
     try:
-        return runner.inspect(ref, options, face.settings, Reporter(emit=screen.show))
+        return runner.inspect(ref, options, face.settings, Reporter(emit=emit))
     finally:
         screen.close()
 

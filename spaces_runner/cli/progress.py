@@ -25,8 +25,6 @@ Say = Callable[..., None]  # a line and its styles
 class Renderer(Protocol):
     """Shows events while a run goes on; `tick` is called several times a second."""
 
-    shown: set[Finding]
-
     def show(self, event: Event) -> None: ...
 
     def tick(self) -> None: ...
@@ -39,8 +37,8 @@ class Plain:
     """One line per step as it ends, and a sign of life where one takes long. No control sequences."""
 
     say: Say
+    shown: set[Finding]
     clock: Callable[[], float] = time.monotonic
-    shown: set[Finding] = field(default_factory=set)
     _step: Step | None = None
     _begun: float = 0.0
     _spoke: float = 0.0
@@ -73,7 +71,7 @@ class Live:
 
     face: Face
     bars: Bars
-    shown: set[Finding] = field(default_factory=set)
+    shown: set[Finding]
     _tasks: dict[Step, TaskID] = field(default_factory=dict)
 
     def show(self, event: Event) -> None:
@@ -104,12 +102,12 @@ class Live:
         self.bars.console.print(text, soft_wrap=True)
 
 
-def renderer(face: Face) -> Renderer:
-    """The renderer that suits where standard error goes."""
-    return live(face, sys.stderr) if face.live else Plain(say=face.say)
+def renderer(face: Face, shown: set[Finding]) -> Renderer:
+    """The renderer that suits where standard error goes. Findings in `shown` are not shown again."""
+    return live(face, sys.stderr, shown) if face.live else Plain(say=face.say, shown=shown)
 
 
-def live(face: Face, terminal: TextIO) -> Live:
+def live(face: Face, terminal: TextIO, shown: set[Finding]) -> Live:
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -132,7 +130,7 @@ def live(face: Face, terminal: TextIO) -> Live:
         transient=True,
     )
     bars.start()
-    return Live(face=face, bars=bars)
+    return Live(face=face, bars=bars, shown=shown)
 
 
 def say_event(event: Event, say: Say, shown: set[Finding]) -> None:

@@ -21,7 +21,7 @@ from spaces_runner.cli.options import (
     secrets,
     variables,
 )
-from spaces_runner.cli.watch import attend, leaving, say_end, stay, stopping
+from spaces_runner.cli.watch import Watch, leaving, say_end, stopping
 from spaces_runner.types import RunOptions, Stage
 
 
@@ -83,8 +83,9 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
         face.say(f"Started {space_id}. See:  spaces-runner ps")
         show_data(space_id, face)
         return
+    watch = Watch(space_id=space_id, face=face)
     with (leaving if detach else stopping)(space_id, face):
-        status = attend(space_id, face)
+        status = watch.attend()
         if detach or face.as_json:
             show_data(space_id, face)
         if status.stage is not Stage.RUNNING:
@@ -92,7 +93,7 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
         if detach:
             face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")
             return
-        status = stay(space_id, face)
+        status = watch.stay()
     say_end(status, face)
     raise typer.Exit(1 if status.stage.failed else 0)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 
 import typer
@@ -15,7 +16,8 @@ import typer
 from spaces_runner.cli.face import Face, Style
 from spaces_runner.cli.progress import Plain, Renderer, renderer, say_finding
 from spaces_runner.format import age, link_lines
-from spaces_runner.types import SpaceStatus, Stage
+from spaces_runner.sanitize import clean_line
+from spaces_runner.types import Finding, SpaceStatus, Stage
 
 POLL_S = 0.1
 SWEEP_EVERY_S = 2.0
@@ -26,75 +28,85 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which asks for the same as Ctrl-C."""
 
 
-def attend(space_id: str, face: Face) -> SpaceStatus:
-    """Show a run until the Space is RUNNING or has failed, and how that came out."""
-    show = renderer(face)
-    try:
-        status = until(lambda status: settled(status.stage), space_id, face, show)
-    finally:
-        show.close()
-    for finding in status.findings:
-        say_finding(finding, face.say, show.shown)
-    if status.stage is Stage.RUNNING:
-        face.say(
-            f"RUNNING after {age(status.started_at, status.ready_at)}: {status.space} ({status.id})",
-            Style.BOLD,
-            Style.GREEN,
-        )
+@dataclass(slots=True)
+class Watch:
+    """One run, watched in two stretches: until it answers, and while it does. No event is shown twice."""
+
+    space_id: str
+    face: Face
+    seen: int = 0  # the number of the last event
+    linked: str | None = None  # the public link that was shown
+    shown: set[Finding] = field(default_factory=set)
+
+    def attend(self) -> SpaceStatus:
+        """Show the run until the Space is RUNNING or has failed, and how that came out."""
+        show = renderer(self.face, self.shown)
+        try:
+            status = self._until(lambda status: settled(status.stage), show)
+        finally:
+            show.close()
+        for finding in status.findings:
+            say_finding(finding, self.face.say, self.shown)
+        if status.stage is not Stage.RUNNING:
+            say_end(status, self.face)
+            return status
+        took = age(status.started_at, status.ready_at)
+        self.face.say(f"RUNNING after {took}: {clean_line(status.space)} ({status.id})", Style.BOLD, Style.GREEN)
         for line in link_lines(status):
-            face.say(line, Style.BOLD)
-    else:
-        say_end(status, face)
-    return status
+            self.face.say(line, Style.BOLD)
+        self.linked = status.share_url
+        return status
+
+    def stay(self) -> SpaceStatus:
+        """Pass on what the app prints until it ends."""
+        self.face.say("Ctrl-C stops it.", Style.DIM)
+        ended = threading.Event()
+        log = threading.Thread(target=pass_on, args=(self.space_id, self.face, ended), daemon=True)
+        log.start()
+        try:  # in plain lines: one that redraws itself would run into the app's
+            return self._until(lambda status: not status.stage.active, Plain(say=self.face.say, shown=self.shown))
+        finally:
+            ended.set()
+            log.join(LAST_LINES_S)
+
+    def _until(self, done: Callable[[SpaceStatus], bool], show: Renderer) -> SpaceStatus:
+        """Show events until `done`. It has no deadline: the shim has one, and a run that lost its shim is swept here."""
+        from spaces_runner import control
+
+        settings = self.face.settings
+        sweep_at = time.monotonic() + SWEEP_EVERY_S
+        while True:
+            if time.monotonic() >= sweep_at:
+                control.sweep(settings)
+                sweep_at = time.monotonic() + SWEEP_EVERY_S
+            status = control.status(self.space_id, settings)  # before its events, so that none of them is missed
+            for self.seen, event in control.events(self.space_id, settings, self.seen):
+                show.show(event)
+            if done(status):
+                return status
+            self._say_late_link(status)
+            show.tick()
+            time.sleep(POLL_S)
+
+    def _say_late_link(self, status: SpaceStatus) -> None:
+        """A public link can come after RUNNING, and change."""
+        if status.stage is Stage.RUNNING and status.share_url and status.share_url != self.linked:
+            self.linked = status.share_url
+            self.face.say(f"  Public  {clean_line(status.share_url)}", Style.BOLD)
 
 
 def settled(stage: Stage) -> bool:
     return stage not in (Stage.BUILDING, Stage.APP_STARTING)
 
 
-def until(done: Callable[[SpaceStatus], bool], space_id: str, face: Face, show: Renderer) -> SpaceStatus:
-    """Show events until `done`. It has no deadline: the shim has one, and a run that lost its shim is swept here."""
-    from spaces_runner import control
-
-    seen, sweep_at = 0, time.monotonic() + SWEEP_EVERY_S
-    while True:
-        if time.monotonic() >= sweep_at:
-            control.sweep(face.settings)
-            sweep_at = time.monotonic() + SWEEP_EVERY_S
-        status = control.status(space_id, face.settings)  # before its events, so that none of them is missed
-        for number, event in control.events(space_id, face.settings, seen):
-            seen = number
-            show.show(event)
-        if done(status):
-            return status
-        show.tick()
-        time.sleep(POLL_S)
-
-
 def say_end(status: SpaceStatus, face: Face) -> None:
     """How a Space ended: the error, or that it was stopped."""
     if status.error is None:
-        face.say(f"{status.stage}: {status.space} ({status.id})", Style.BOLD)
+        face.say(f"{status.stage}: {clean_line(status.space)} ({status.id})", Style.BOLD)
         return
     face.error(status.error)
     which = "--run" if status.stage is Stage.RUNTIME_ERROR else "--build"
     face.say(f"hint: spaces-runner logs {status.id} {which}")
-
-
-def stay(space_id: str, face: Face) -> SpaceStatus:
-    """Pass on what the app prints until it ends."""
-    face.say("Ctrl-C stops it.", Style.DIM)
-    show = Plain(say=face.say)  # a line that redraws itself would run into the app's
-    ended = threading.Event()
-    log = threading.Thread(target=pass_on, args=(space_id, face, ended), daemon=True)
-    log.start()
-    try:
-        status = until(lambda status: not status.stage.active, space_id, face, show)
-    finally:
-        show.close()
-        ended.set()
-        log.join(LAST_LINES_S)
-    return status
 
 
 def pass_on(space_id: str, face: Face, ended: threading.Event) -> None:

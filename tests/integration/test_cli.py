@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,26 +271,34 @@ def test_inspect_shows_the_plan_and_starts_nothing(live: Cli, folder: Path) -> N
 
 
 def test_ctrl_c_stops_a_space_in_the_foreground(live: Cli, folder: Path) -> None:
-    command = live.start("run", str(folder), "--no-share")
-    try:
+    with ending(live.start("run", str(folder), "--no-share")) as command:
         url = said(command, r"Local +(http://\S+)", 400)
         assert get(url) == 200
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=40)
-    finally:
-        command.kill()
     assert command.returncode == 130
     assert "arguments []" in out
     assert "Stopped" in err
+    assert "environment" not in err, "a step is shown twice"
     assert [status["stage"] for status in live.data("ps")] == ["STOPPED"]
+
+
+def test_a_space_that_is_stopped_elsewhere_ends_the_command(live: Cli, folder: Path) -> None:
+    with ending(live.start("run", str(folder), "--no-share", "--name", "mine")) as command:
+        said(command, r"Local +(http://\S+)", 400)
+        name = live("ps", "--quiet").stdout.strip()
+        assert live("stop", name).returncode == 0
+        _, err = command.communicate(timeout=40)
+    assert command.returncode == 0
+    assert f"({name})" in err
 
 
 def test_ctrl_c_leaves_a_space_in_the_background(live: Cli, folder: Path) -> None:
     name = live("run", str(folder), "--no-share", "--no-wait").stdout.strip()
-    command = live.start("logs", name, "--follow")
-    time.sleep(1)
-    command.send_signal(signal.SIGINT)
-    command.communicate(timeout=20)
+    with ending(live.start("logs", name, "--follow")) as command:
+        time.sleep(1)  # for the command to be at it; it says nothing by then
+        command.send_signal(signal.SIGINT)
+        command.communicate(timeout=20)
     assert command.returncode == 130
     assert live.data("ps")[0]["stage"] in ("BUILDING", "APP_STARTING", "RUNNING")
 
@@ -310,6 +319,16 @@ def test_a_terminal_gets_a_moving_line_and_links(live: Cli, folder: Path) -> Non
     assert "\x1b[" in screen
     assert "environment" in screen
     assert re.search(r"Local +http://127", screen)
+
+
+@contextmanager
+def ending(command: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A command that is gone at the end, however the test went."""
+    with command:
+        try:
+            yield command
+        finally:
+            command.kill()
 
 
 def drain(fd: int, chunks: list[bytes]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from spaces_runner.process import Family
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import Failed, RefKind, RunOptions, SpaceRef, Stage, StageChanged
-from tests.support.shims import ROOT, SERVE, Shims, until
+from tests.support.shims import ROOT, SERVE, Shims, files_with, until
 
 # Nothing is to be installed and no package index is asked: this Space fails before.
 BROKEN = "---\nsdk: nonsense\n---\n"
@@ -42,9 +43,12 @@ def space(settings: Settings, name: str, readme: str) -> control.Request:
     )
 
 
-def unreachable(settings: Settings) -> Settings:
-    """A package index that accepts connections and never answers: a build that takes as long as one likes."""
-    return replace(settings, index_url="http://10.255.255.1:9/simple", find_links=(), extra_index_urls=())
+@pytest.fixture
+def slow(settings: Settings) -> Iterator[Settings]:
+    """A package index that takes connections and never answers: a build that takes as long as one likes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        index = f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+        yield replace(settings, index_url=index, find_links=(), extra_index_urls=())
 
 
 def family(settings: Settings, space_id: str) -> Family:
@@ -81,28 +85,26 @@ def test_a_failed_space_is_started_again(settings: Settings) -> None:
     assert len(control.statuses(settings)) == 1
 
 
-def test_fifty_starts_at_once_are_one_build(settings: Settings) -> None:
-    slow = unreachable(settings)
+def test_fifty_starts_at_once_are_one_build(settings: Settings, slow: Settings) -> None:
     request = space(settings, "slow", SLOW_BUILD)
     with ThreadPoolExecutor(50) as pool:
         ids = set(pool.map(lambda _: control.start(request, slow), range(50)))
     assert len(ids) == 1
     until(lambda: Store(settings).run("slow").shim is not None)
-    assert len([process for process in os.listdir("/proc") if process.isdigit() and is_shim_of(process, settings)]) == 1
+    assert len([path for path in Path("/proc").iterdir() if path.name.isdigit() and is_shim_of(path, settings)]) == 1
     control.stop("slow", settings)
 
 
-def is_shim_of(pid: str, settings: Settings) -> bool:
+def is_shim_of(process: Path, settings: Settings) -> bool:
     try:
-        command = Path("/proc", pid, "cmdline").read_bytes()
-        target = Path("/proc", pid, "fd", "2").readlink()
+        command = (process / "cmdline").read_bytes()
+        target = (process / "fd" / "2").readlink()
     except OSError:
         return False
     return b"spaces_runner.shim" in command and str(target).startswith(settings.home)
 
 
-def test_stopping_a_build_ends_all_of_it(settings: Settings) -> None:
-    slow = unreachable(settings)
+def test_stopping_a_build_ends_all_of_it(settings: Settings, slow: Settings) -> None:
     space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
     until(lambda: len(family(settings, space_id).members()) >= 1)
     time.sleep(1.5)  # into the resolution
@@ -116,8 +118,7 @@ def test_stopping_a_build_ends_all_of_it(settings: Settings) -> None:
     assert not environments.exists() or [path for path in environments.iterdir() if path.name[0] != "."] == []
 
 
-def test_a_killed_shim_takes_the_build_along(settings: Settings) -> None:
-    slow = unreachable(settings)
+def test_a_killed_shim_takes_the_build_along(settings: Settings, slow: Settings) -> None:
     space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
     run = Store(settings).run(space_id)
     until(lambda: len(family(settings, space_id).members()) >= 1)
@@ -130,8 +131,7 @@ def test_a_killed_shim_takes_the_build_along(settings: Settings) -> None:
     assert family(settings, space_id).members() == ()
 
 
-def test_the_shim_outlives_the_face(settings: Settings) -> None:
-    slow = unreachable(settings)
+def test_the_shim_outlives_the_face(settings: Settings, slow: Settings) -> None:
     request = space(settings, "slow", SLOW_BUILD)
     code = (
         "import json, sys; from spaces_runner import control; from spaces_runner.codec import decode;"
@@ -154,9 +154,9 @@ def test_the_shim_outlives_the_face(settings: Settings) -> None:
     control.stop("slow", settings)
 
 
-def test_the_hub_token_is_nowhere(settings: Settings) -> None:
+def test_the_hub_token_is_nowhere(settings: Settings, slow: Settings) -> None:
     token = "hf_" + "q" * 30
-    slow = replace(unreachable(settings), hf_token=token)
+    slow = replace(slow, hf_token=token)
     space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
     until(lambda: len(family(settings, space_id).members()) >= 1)
     run = Store(settings).run(space_id)
@@ -165,9 +165,7 @@ def test_the_hub_token_is_nowhere(settings: Settings) -> None:
         for name in ("cmdline", "environ"):
             assert token.encode() not in Path(f"/proc/{member.pid}/{name}").read_bytes()
     control.stop(space_id, settings)
-    for path in settings.home_dir.rglob("*"):
-        if path.is_file() and "uv" not in path.relative_to(settings.home_dir).parts:
-            assert token.encode() not in path.read_bytes(), path
+    assert files_with(token, settings.home_dir) == []
 
 
 def test_removing_leaves_nothing(shims: Shims) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from spaces_runner import control
+from spaces_runner.logfile import dropped, files
 from spaces_runner.process import read_process
 from spaces_runner.shim.supervisor import Backoff
 from spaces_runner.store import Store
 from spaces_runner.types import Exited, Failed, Found, Stage, StageChanged
-from tests.support.shims import SERVE, Shim, Shims, until
+from tests.support.shims import SERVE, Shim, Shims, files_with, until
 
 QUICK = Backoff(first_s=0.05, healthy_s=60.0, crashes=5)
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a Space a user of its own")
@@ -65,7 +66,10 @@ def test_a_stop_before_the_app_answers(shims: Shims) -> None:
 
 
 @AS_ROOT
-def test_an_app_is_an_unprivileged_user_with_limits(shims: Shims) -> None:
+@pytest.mark.parametrize("tools", ["util-linux", "our own"])
+def test_an_app_is_an_unprivileged_user_with_limits(shims: Shims, tools: str) -> None:
+    if tools == "our own":
+        shims.settings = replace(shims.settings, path="/nowhere")
     source = """
     import os, resource
     print("ids", os.getresuid(), os.getresgid(), os.getgroups())
@@ -125,9 +129,8 @@ def test_the_environment_is_the_plans_and_the_secrets_are_there(shims: Shims) ->
     assert "plain [secret] base64 [secret]" in shim.log
     assert "[secret]" in shim.log
     control.stop(shim.id, shims.settings)
-    for path in shims.settings.home_dir.rglob("*"):
-        if path.is_file() and shims.settings.secrets_dir not in path.parents:
-            assert value.encode() not in path.read_bytes(), path
+    holders = files_with(value, shims.settings.home_dir)
+    assert holders == [str(shims.settings.secrets_dir / f"{shim.id}.json")]
 
 
 def test_secrets_are_in_no_argument(shims: Shims) -> None:
@@ -308,6 +311,23 @@ def test_orphans_come_to_the_shim_and_are_waited_for(shims: Shims) -> None:
         return [process.pid for process in found if process and process.parent == me]
 
     until(lambda: len(children()) == 1, timeout=20)
+
+
+def test_an_app_that_prints_fast_is_logged_whole(shims: Shims) -> None:
+    shims.settings = replace(shims.settings, log_bytes=4 * 1024**2, log_files=3)
+    source = """
+    import sys
+    for block in range(200):
+        sys.stdout.write("".join(f"line {block * 5000 + number:09d} {'x' * 40}\\n" for number in range(5000)))
+    """
+    shim = shims.start(source + SERVE, values={"KEY": "a-secret-value"})
+    shim.until_stage(Stage.RUNNING, timeout=60)
+    path = shims.settings.space(shim.id).run_log
+    until(lambda: shim.log[-1].startswith("line 000999999"))
+    numbers = [int(line.split()[1]) for file in files(path) for line in file.read_text().splitlines()]
+    assert numbers == list(range(1_000_000 - len(numbers), 1_000_000))
+    assert dropped(path).lines == 1_000_000 - len(numbers)
+    assert len(files(path)) == 3
 
 
 def test_a_shim_at_rest_is_small_and_idle(shims: Shims) -> None:

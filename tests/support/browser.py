@@ -18,9 +18,13 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, started once. Its tests are skipped only where there is none."""
+    """The system's Chromium, once for a file. Its tests are skipped only where there is none.
+
+    Not once for all: while Playwright's synchronous interface is open an event loop counts as running in this thread,
+    and every later test that starts one of its own would fail.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")

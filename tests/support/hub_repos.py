@@ -108,7 +108,7 @@ class Repository:
         """A commit of a tree that git's own commands would not write: (mode, name, blob or link or raw tree)."""
         body = b""
         for mode, name, content in entries:
-            kind = "tree" if mode == "40000" else "blob"
+            kind = "tree" if mode.lstrip("0") == "40000" else "blob"
             sha = self.git("hash-object", "-t", kind, "-w", "--stdin", "--literally", stdin=content).decode().strip()
             body += f"{mode} {name}\0".encode("utf-8", "surrogateescape") + bytes.fromhex(sha)
         tree = self.git("hash-object", "-t", "tree", "-w", "--stdin", "--literally", stdin=body).decode().strip()

@@ -69,6 +69,17 @@ def until(holds: Callable[[], bool], timeout: float = 15.0) -> None:
         time.sleep(0.02)
 
 
+def files_with(text: str, folder: Path) -> list[str]:
+    """The files below `folder` that hold `text`, not counting the shared package cache.
+
+    Looked at by another process: one that closes a database file gives up the locks of its own connections.
+    """
+    command = ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "-e", text, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (0, 1), done.stderr
+    return sorted(done.stdout.splitlines())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shim:
     """A run at work."""

@@ -29,7 +29,7 @@ def events() -> list[Event]:
 
 def test_a_log_gets_one_line_per_step_and_each_finding_once() -> None:
     lines = Lines()
-    plain = Plain(say=lines.say)
+    plain = Plain(say=lines.say, shown=set())
     for event in events():
         plain.show(event)
         plain.tick()
@@ -39,7 +39,7 @@ def test_a_log_gets_one_line_per_step_and_each_finding_once() -> None:
 def test_a_log_gets_a_sign_of_life_from_a_long_step() -> None:
     lines = Lines()
     now = [0.0]
-    plain = Plain(say=lines.say, clock=lambda: now[0])
+    plain = Plain(say=lines.say, shown=set(), clock=lambda: now[0])
     for event in events()[:2]:
         plain.show(event)
     for second in range(25):
@@ -53,7 +53,7 @@ def test_a_terminal_gets_the_same_lines_and_markup_stays_text() -> None:
         settings=Settings(home="/nowhere"), environ={}, as_json=False, colour_out=False, colour_err=False, live=True
     )
     screen = io.StringIO()
-    shown = live(face, screen)
+    shown = live(face, screen, set())
     for event in events():
         shown.show(event)
     shown.close()

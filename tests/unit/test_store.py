@@ -302,3 +302,19 @@ def test_the_database_survives_a_killed_writer(here: Settings) -> None:
     )
     assert subprocess.run([sys.executable, "-c", code, here.home], check=False, timeout=30).returncode == -9
     assert len(Store(here).runs()) == 1
+
+
+def test_another_opening_in_the_same_process_keeps_the_locks(here: Settings) -> None:
+    """SQLite's locks belong to the process: with one lost, a process that leaves takes the journal along."""
+    first = Store(here)
+    admission = first.admit(HUB, RunOptions())
+    second = Store(here)
+    code = (
+        "import sys; from spaces_runner.settings import Settings; from spaces_runner.store import Store;"
+        "Store(Settings(home=sys.argv[1])).close()"
+    )
+    subprocess.run([sys.executable, "-c", code, here.home], check=True, timeout=30)
+    first.update(admission.run_id, {"commit_id": "abc"})
+    assert second.run(admission.space.id).status.revision == "abc"
+    subprocess.run([sys.executable, "-c", code, here.home], check=True, timeout=30)
+    assert Store(here).run(admission.space.id).status.revision == "abc"

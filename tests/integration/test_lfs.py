@@ -1,0 +1,232 @@
+"""Large files: real git-lfs against a real LFS server that is counted and misbehaves on request."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spaces_runner.errors import DiskTooSmall, LfsFailed
+from spaces_runner.lfs import parse_pointer
+from spaces_runner.settings import Settings
+from spaces_runner.types import Step
+from tests.support.checkouts import Told, contents, leftovers, take
+from tests.support.hub import Fault, Hub
+from tests.support.hub_repos import Executable, Raw, pointer
+
+APP = {"app.py": "print('hi')\n"}
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can share a file that another user cannot change")
+
+
+@pytest.fixture
+def at_hub(settings: Settings, hub: Hub) -> Settings:
+    return hub.settings(settings)
+
+
+def objects(settings: Settings) -> dict[str, Path]:
+    """The LFS objects in all mirrors, by hash."""
+    return {path.name: path for path in settings.mirrors_dir.glob("*.git/lfs/objects/*/*/*")}
+
+
+def test_large_files_arrive_with_progress_in_bytes_and_objects(at_hub: Settings, hub: Hub) -> None:
+    files = {"a.bin": b"a" * 3000, "deep/b.bin": os.urandom(2_000_000), "same.bin": b"a" * 3000, "no.bin": b""}
+    hub.add_space("o/n", {**APP, **files}, lfs=("[abs]*.bin", "deep/*.bin"))
+    told = Told()
+    checkout = take("o/n", at_hub, told)
+    assert {name: content for name, content in contents(Path(checkout.path)).items() if name in files} == files
+    assert checkout.lfs_bytes == 2_006_000
+    assert told.progress(Step.LFS, "bytes")[-1].done == told.progress(Step.LFS, "bytes")[-1].total == 2_003_000
+    assert told.progress(Step.LFS, "objects")[-1].done == 3
+    assert hub.served("lfs-object").requests == 2
+
+
+@AS_ROOT
+def test_a_space_shares_the_object_and_cannot_change_it(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space(
+        "o/n", {**APP, "m.bin": b"m" * 5000, "run.bin": Executable(b"#!/bin/sh\n" + b"#" * 500)}, lfs=("*.bin",)
+    )
+    laid_out = Path(take("o/n", at_hub).path) / "m.bin"
+    (original,) = [path for path in objects(at_hub).values() if path.stat().st_size == 5000]
+    assert laid_out.samefile(original)
+    assert (stat.S_IMODE(laid_out.stat().st_mode), laid_out.stat().st_uid) == (0o444, 0)
+    code = "import sys,pathlib\ntry: pathlib.Path(sys.argv[1]).open('r+')\nexcept PermissionError: print('refused')"
+    laid_out.parent.chmod(0o777)
+    attempt = subprocess.run(
+        ["python3", "-c", code, str(laid_out)],
+        user=61999,
+        group=61999,
+        extra_groups=[],
+        capture_output=True,
+        check=False,
+    )
+    assert attempt.stdout == b"refused\n"
+    executable = laid_out.with_name("run.bin")
+    assert os.access(executable, os.X_OK)
+    assert executable.stat().st_nlink == 1
+
+
+def test_the_address_in_the_repository_is_never_asked(at_hub: Settings, hub: Hub) -> None:
+    """`.lfsconfig` can name any address, also one inside the owner's network."""
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(30)
+
+        def listen() -> None:
+            try:
+                trap.accept()[0].close()
+            except OSError:
+                return
+            asked.set()
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/x"
+        config = f'[lfs]\n\turl = {url}\n\tpushurl = {url}\n\tfetchexclude = *\n[remote "origin"]\n\tlfsurl = {url}\n'
+        hub.add_space("o/n", {**APP, ".lfsconfig": config, "m.bin": b"m" * 5000}, lfs=("*.bin",))
+        assert contents(Path(take("o/n", at_hub).path))["m.bin"] == b"m" * 5000
+        hub.commit("o/n", {"m2.bin": b"2" * 5000})
+        assert contents(Path(take("o/n", at_hub).path))["m2.bin"] == b"2" * 5000
+        assert not asked.is_set()
+        trap.shutdown(socket.SHUT_RDWR)
+    listener.join(timeout=30)
+    assert not asked.is_set()
+
+
+def test_a_cut_download_goes_on_in_the_same_launch(at_hub: Settings, hub: Hub) -> None:
+    model = os.urandom(1_000_000)
+    hub.add_space("o/n", {**APP, "m.bin": model}, lfs=("*.bin",))
+    hub.misbehave(Fault(route="lfs-object", times=1, drop_after=600_000))
+    assert contents(Path(take("o/n", at_hub).path))["m.bin"] == model
+    served = hub.served("lfs-object")
+    assert (served.requests, served.ranges, served.bytes) == (2, 1, 1_000_000)
+
+
+def test_an_interrupted_download_goes_on_in_the_next_launch(at_hub: Settings, hub: Hub) -> None:
+    model, small = os.urandom(1_000_000), os.urandom(5000)
+    hub.add_space("o/n", {**APP, "m.bin": model, "small.bin": small}, lfs=("*.bin",))
+    hub.misbehave(Fault(route="lfs-batch", times=99, status=503))
+    with pytest.raises(LfsFailed):
+        take("o/n", at_hub)
+    hub.behave()
+    (mirror,) = at_hub.mirrors_dir.glob("*.git")
+    part = mirror / "lfs" / "incomplete" / f"{hashlib.sha256(model).hexdigest()}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(model[:600_000])  # as git-lfs leaves it when it is killed
+    told = Told()
+    assert contents(Path(take("o/n", at_hub, told).path))["m.bin"] == model
+    served = hub.served("lfs-object")
+    assert (served.ranges, served.bytes) == (1, 405_000)
+
+
+def test_every_connection_cut_ends_in_an_error_and_nothing_half_made(at_hub: Settings, hub: Hub) -> None:
+    model = os.urandom(1_000_000)
+    hub.add_space("o/n", {**APP, "m.bin": model}, lfs=("*.bin",))
+    hub.misbehave(Fault(route="lfs-object", times=999, drop_after=1000))
+    with pytest.raises(LfsFailed, match=r"m\.bin") as caught:
+        take("o/n", at_hub)
+    assert "goes on where it stopped" in caught.value.hint
+    assert not at_hub.space("one").app.exists()
+    assert leftovers(at_hub) == []
+    arrived = hub.served("lfs-object").bytes
+    hub.behave()
+    assert contents(Path(take("o/n", at_hub).path))["m.bin"] == model
+    assert hub.served("lfs-object").bytes == 1_000_000
+    assert arrived > 1000
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(route="lfs-object", times=999, corrupt=True), Fault(route="lfs-object", times=999, short=True)]
+)
+def test_a_corrupt_or_short_object_is_never_laid_out(at_hub: Settings, hub: Hub, fault: Fault) -> None:
+    hub.add_space("o/n", {**APP, "model.bin": b"m" * 50_000, "good.dat": b"g"}, lfs=("*.bin",))
+    hub.misbehave(replace(fault))
+    with pytest.raises(LfsFailed, match=r"model\.bin"):
+        take("o/n", at_hub)
+    assert not at_hub.space("one").app.exists()
+    hub.behave()
+    assert contents(Path(take("o/n", at_hub).path))["model.bin"] == b"m" * 50_000
+
+
+def test_a_missing_object_is_named(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", {**APP, "gone.bin": Raw(pointer(b"never pushed")), "here.bin": b"h" * 500}, lfs=("*.bin",))
+    with pytest.raises(LfsFailed, match=r"gone\.bin\.$") as caught:
+        take("o/n", at_hub)
+    assert "not on the server" in caught.value.hint
+    assert caught.value.lines
+
+
+def test_a_pointer_that_lies_about_its_size(at_hub: Settings, hub: Hub) -> None:
+    honest = pointer(b"m" * 5000)
+    hub.add_space("o/n", {**APP, "m.bin": b"m" * 5000, "lie.bin": Raw(honest.replace(b"5000", b"12"))}, lfs=("m.bin",))
+    with pytest.raises(LfsFailed):
+        take("o/n", at_hub)
+
+
+def test_an_object_that_rotted_in_the_mirror_before_it_was_verified(at_hub: Settings, hub: Hub) -> None:
+    """A machine that loses power leaves a file of the right length and the wrong bytes."""
+    hub.add_space("o/n", {**APP, "m.bin": b"m" * 5000}, lfs=("*.bin",))
+    take("o/n", at_hub)
+    (rotten,) = objects(at_hub).values()
+    rotten.chmod(0o644)
+    rotten.write_bytes(b"x" * 5000)
+    with pytest.raises(LfsFailed):
+        take("o/n", at_hub)
+    assert contents(Path(take("o/n", at_hub).path))["m.bin"] == b"m" * 5000
+
+
+def test_the_disk_is_looked_at_before_anything_is_fetched(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", {**APP, "m.bin": b"m" * 5_000_000}, lfs=("*.bin",))
+    free = shutil.disk_usage(at_hub.home_dir).free
+    with pytest.raises(DiskTooSmall) as caught:
+        take("o/n", replace(at_hub, disk_floor_bytes=free - 1_000_000))
+    assert hub.served("lfs-batch").requests == 0
+    assert "5.00 MB" in caught.value.message
+    assert f"{free / 1e9:.0f}"[:2] in caught.value.message
+
+
+def test_git_lfs_that_is_not_installed(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/plain", APP)
+    hub.add_space("o/n", {**APP, "m.bin": b"m" * 5000}, lfs=("*.bin",))
+    tools = at_hub.home_dir / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(shutil.which("git") or "")
+    without = replace(at_hub, path=str(tools))
+    assert take("o/plain", without).commit
+    with pytest.raises(LfsFailed, match="git-lfs") as caught:
+        take("o/n", without)
+    assert "apt-get install git-lfs" in caught.value.hint
+
+
+def test_a_stall_ends_and_the_next_launch_goes_on(at_hub: Settings, hub: Hub) -> None:
+    model = os.urandom(300_000)
+    hub.add_space("o/n", {**APP, "m.bin": model}, lfs=("*.bin",))
+    hub.misbehave(Fault(route="lfs-object", times=1, stall_after=100_000, stall_s=20))
+    assert contents(Path(take("o/n", replace(at_hub, network_stall_s=2)).path))["m.bin"] == model
+    assert hub.served("lfs-object").bytes == 300_000
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (pointer(b"x" * 77), 77),
+        (pointer(b"x" * 77).replace(b"\n", b"\r\n"), 77),
+        (pointer(b"x" * 77).replace(b"oid", b"ext-0-foo sha256:" + b"1" * 64 + b"\noid"), 77),
+        (pointer(b"x") + b"more", None),
+        (b" " + pointer(b"x"), None),
+        (pointer(b"x").replace(b"sha256", b"sha512"), None),
+        (pointer(b"x").replace(b"size 1", b"size -1"), None),
+        (pointer(b"x") + b" " * 1024, None),
+        (b"", None),
+    ],
+)
+def test_what_a_pointer_is(content: bytes, size: int | None) -> None:
+    found = parse_pointer(content, "m.bin")
+    assert (found.size if found else None) == size
