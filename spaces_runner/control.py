@@ -27,7 +27,8 @@ from spaces_runner.types import Event, Failed, RefKind, RunOptions, SpaceRef, Sp
 
 POLL_S = 0.1
 LIVENESS_EVERY_S = 1.0
-STOP_MARGIN_S = 6.0  # past the grace: the shim's own killing takes 4
+ATTACH_S = 5.0  # for a stop to wait for a shim that is just being started
+STOP_MARGIN_S = 5.0  # past the grace: the shim's own killing takes 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +291,7 @@ def _looks(space_id: str, store: Store, settings: Settings, timeout: float | Non
 
 def _registered(space_id: str, store: Store) -> Run:
     """The current run with its shim; one that is just being started is waited for."""
-    deadline = time.monotonic() + REGISTER_S
+    deadline = time.monotonic() + ATTACH_S
     run = store.run(space_id)
     while run.status.stage.active and run.shim is None and time.monotonic() < deadline:
         time.sleep(POLL_S)

@@ -50,6 +50,7 @@ _CONFIG = (
     ("lfs.fetchinclude", ""),
     ("lfs.locksverify", "false"),
     ("lfs.skipdownloaderrors", "false"),
+    ("lfs.transfer.maxretrydelay", "2"),
     *((f"fetch.fsck.{name}", "ignore") for name in _HARMLESS),
 )
 _ANSWER_S = 120.0  # the longest that a question without a transfer may take

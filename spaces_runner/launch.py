@@ -22,10 +22,9 @@ from spaces_runner.types import (
     SpaceSpec,
     User,
 )
+from spaces_runner.variables import RESERVED
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Ours alone, whatever an owner asks for: with them a Space would leave the family, or believe that the Hub runs it.
-RESERVED = ("SPACES_RUNNER_SOCKET", "SPACES_RUNNER_RUN", "SYSTEM", "SPACES_ZERO_GPU")
 
 
 def plan(  # noqa: PLR0913  # the last stage takes what all the others made

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.types import User
+from spaces_runner.variables import MARK
 
-MARK = "SPACES_RUNNER_RUN"  # the environment variable that every process of a run carries
 _PROC = Path("/proc")
 _SCAN_EVERY_S = 0.05
 _KILL_FOR_S = 4.0  # past the grace; with the default grace of 10 s a stop stays below 15 s

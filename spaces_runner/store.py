@@ -19,7 +19,7 @@ from typing import Any
 from spaces_runner.codec import encode
 from spaces_runner.database import Database
 from spaces_runner.errors import PortTaken, SpaceBusy, StateError, UnknownSpace
-from spaces_runner.process import users_at_work
+from spaces_runner.process import Identity, users_at_work
 from spaces_runner.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
 from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
@@ -145,6 +145,14 @@ class Store:
         """Set columns of a run without an event."""
         with self._database.change() as db:
             self._update(db, run_id, changes)
+
+    def attach(self, run_id: str, shim: Identity) -> bool:
+        """Write down the shim of a run. False where the run was ended meanwhile."""
+        with self._database.change() as db:
+            changed = db.execute(
+                f"UPDATE runs SET shim = ? WHERE id = ? AND {_IS_ACTIVE}", (_plain(shim), run_id, *_ACTIVE)
+            )
+            return changed.rowcount == 1
 
     def end_lost(self, run_id: str, events: Sequence[Event], changes: Mapping[str, Any]) -> bool:
         """`record`, for a run that is still active only. False where somebody else ended it."""

@@ -70,7 +70,7 @@ class Watch:
             log.join(LAST_LINES_S)
 
     def _until(self, done: Callable[[SpaceStatus], bool], show: Renderer) -> SpaceStatus:
-        """Show events until `done`. It has no deadline: the shim has one, and a run that lost its shim is swept here."""
+        """Show events until `done`. The deadline is the shim's, and a run that lost its shim is swept here."""
         from spaces_runner import control
 
         settings = self.face.settings
@@ -80,8 +80,9 @@ class Watch:
                 control.sweep(settings)
                 sweep_at = time.monotonic() + SWEEP_EVERY_S
             status = control.status(self.space_id, settings)  # before its events, so that none of them is missed
-            for self.seen, event in control.events(self.space_id, settings, self.seen):
+            for number, event in control.events(self.space_id, settings, self.seen):
                 show.show(event)
+                self.seen = number
             if done(status):
                 return status
             self._say_late_link(status)

@@ -12,10 +12,9 @@ from threading import Event, Thread
 
 from spaces_runner.errors import LaunchError
 from spaces_runner.job import Job
-from spaces_runner.launch import RESERVED
 from spaces_runner.logfile import LogWriter
 from spaces_runner.ports import PortBlock, listener
-from spaces_runner.process import MARK, Family, Identity, identify
+from spaces_runner.process import Family, Identity, identify
 from spaces_runner.sandbox import Limits, make_killable, wrap
 from spaces_runner.secrets import Secrets
 from spaces_runner.shim.bridge import Bridge, Up
@@ -23,6 +22,7 @@ from spaces_runner.shim.links import Links
 from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import LaunchPlan, User
+from spaces_runner.variables import MARK, RESERVED, SOCKET
 
 PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
 DRAIN_S = 2.0
@@ -153,7 +153,7 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(ports.base),
         "PORT": str(ports.base),
-        "SPACES_RUNNER_SOCKET": str(socket),
+        SOCKET: str(socket),
         MARK: run_id,
     }
 

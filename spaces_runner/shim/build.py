@@ -11,13 +11,14 @@ from typing import Any
 from spaces_runner.codec import decode, encode
 from spaces_runner.job import Job
 from spaces_runner.logfile import LogWriter, erase, tail
-from spaces_runner.process import MARK, Family, identify
+from spaces_runner.process import Family, identify
 from spaces_runner.report import decode_event
 from spaces_runner.sandbox import bind_to_parent
 from spaces_runner.shim.inbox import Inbox
 from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import ErrorInfo, Failed, LaunchPlan, Stage
+from spaces_runner.variables import MARK
 
 PIPELINE = ("-P", "-m", "spaces_runner.pipeline")
 

@@ -34,8 +34,9 @@ class Journal:
         self._local_url: str | None = None
         self.stage = Stage.BUILDING
 
-    def register(self, shim: Identity) -> None:
-        self._store.update(self._run_id, {"shim": shim})
+    def register(self, shim: Identity) -> bool:
+        """Write down who the shim is. False where the run was stopped before."""
+        return self._store.attach(self._run_id, shim)
 
     def note(self, event: Event) -> None:
         """Write down what the pipeline says."""

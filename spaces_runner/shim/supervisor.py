@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from spaces_runner import secrets
-from spaces_runner.errors import LaunchError, RunnerError
+from spaces_runner.errors import LaunchError, RunnerError, SpaceBusy
 from spaces_runner.job import Job
 from spaces_runner.logfile import erase, tail
 from spaces_runner.process import identify
@@ -65,7 +65,8 @@ class Supervisor:
         me = identify(os.getpid())
         if me is None:
             raise LaunchError("This machine has no /proc, which is needed to tell processes apart.")
-        self._journal.register(me)
+        if not self._journal.register(me):
+            raise SpaceBusy("The run was ended before its shim was there.")
 
     def run(self, plan: LaunchPlan | None = None) -> None:
         """Until the run has ended. With `plan`, nothing is built."""

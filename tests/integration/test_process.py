@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner.process import MARK, Family, Identity, identify, listening_ports, zombie_children
+from spaces_runner.process import Family, Identity, identify, listening_ports, zombie_children
 from spaces_runner.types import User
+from spaces_runner.variables import MARK
 from tests.support.shims import until
 
 IGNORE_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from spaces_runner import control
+from spaces_runner.errors import UnknownSpace
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, SpaceStatus, Stage
@@ -42,17 +43,60 @@ def room() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def start(case: Case, room: Path, settings: Settings) -> str:
+    folder = case.lay(room / case.name)
+    options = RunOptions(variables=case.env, secret_names=tuple(case.secrets), app_args=case.args)
+    return control.start(
+        control.Request(ref=parse(str(folder), settings), options=options, secrets=case.secrets), settings
+    )
+
+
 @contextmanager
 def launched(case: Case, room: Path, settings: Settings) -> Iterator[SpaceStatus]:
     """The Space, started and waited for, and removed at the end."""
-    folder = case.lay(room / case.name)
-    options = RunOptions(variables=case.env, secret_names=tuple(case.secrets), app_args=case.args)
-    request = control.Request(ref=parse(str(folder), settings), options=options, secrets=case.secrets)
-    space_id = control.start(request, settings)
+    space_id = start(case, room, settings)
     try:
         yield control.wait(space_id, settings, PATIENCE_S)
     finally:
         control.remove(space_id, settings)
+
+
+@dataclass(slots=True)
+class Queue:
+    """Starts the next Space while one is waited for and looked at: most of a start keeps one core busy."""
+
+    room: Path
+    order: list[Case]
+    settings: Settings | None = None
+    started: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def launched(self, case: Case, settings: Settings) -> Iterator[SpaceStatus]:
+        self.settings = settings
+        at = self.order.index(case)
+        for one in self.order[at : at + 2]:
+            if one.name not in self.started:
+                self.started[one.name] = start(one, self.room, settings)
+        try:
+            yield control.wait(self.started[case.name], settings, PATIENCE_S)
+        finally:
+            control.remove(self.started[case.name], settings)
+
+    def close(self) -> None:
+        """Remove what was started for a test that did not come."""
+        for space_id in self.started.values():
+            if self.settings is not None:
+                with suppress(UnknownSpace):
+                    control.remove(space_id, self.settings)
+
+
+@pytest.fixture(scope="module")
+def queue(request: pytest.FixtureRequest, room: Path) -> Iterator[Queue]:
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    cases = [item.callspec.params["case"] for item in items if item.originalname == "test_it_runs"]
+    queue = Queue(room, [case for case in cases if isinstance(case, Case)])
+    yield queue
+    queue.close()
 
 
 def told(status: SpaceStatus, settings: Settings) -> str:
@@ -63,9 +107,9 @@ def told(status: SpaceStatus, settings: Settings) -> str:
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
-def test_it_runs(case: Case, room: Path, own_settings: Settings, share: Share) -> None:
+def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share) -> None:
     settings = share.settings(own_settings)
-    with launched(case, room, settings) as status:
+    with queue.launched(case, settings) as status:
         assert status.stage is Stage.RUNNING, f"{status.error}\n{told(status, settings)}"
         assert "bootstrap-failed" not in [finding.code for finding in status.findings]
         for url in (status.local_url, status.share_url):
