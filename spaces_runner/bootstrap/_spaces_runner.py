@@ -17,8 +17,20 @@ import sys
 
 SPACE_PORT = 7860  # the one port the Hub serves; any other is a back end of the author's own
 SOCKET = "SPACES_RUNNER_SOCKET"
-# What a child keeps that was given an environment of its own: without PATH, `pip` would be the system's.
-KEPT = (SOCKET, "SPACES_RUNNER_RUN", "GRADIO_SERVER_PORT", "PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
+# What a child keeps that was given an environment of its own: what ties it to this run, and what this machine needs.
+# Without PATH `pip` would be the system's; without HOME it would not start, since a Space's user is in no passwd file.
+KEPT = (
+    SOCKET,
+    "SPACES_RUNNER_RUN",
+    "GRADIO_SERVER_PORT",
+    "PATH",
+    "VIRTUAL_ENV",
+    "CUDA_VISIBLE_DEVICES",
+    "HOME",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+)
 PATIENCE_S = 75.0  # longer than a share server may take
 LONGEST = 500  # characters of a title, a version or an error: the runner refuses long lines
 

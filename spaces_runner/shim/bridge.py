@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from spaces_runner.errors import LaunchError
-from spaces_runner.ports import PortBlock, listener
+from spaces_runner.ports import PortBlock, is_free, listener
 
 MAX_PATH = 107  # bytes; the kernel's limit for a Unix socket
 MAX_LINE = 64 * 1024  # bytes of a question
@@ -67,6 +67,7 @@ class Bridge:
     _slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CONNECTIONS))
     _tunnel_lock: Lock = field(default_factory=Lock)
     _watch_lock: Lock = field(default_factory=Lock)
+    _hub_port: int = 0
     _watched: set[int] = field(default_factory=set)
     _launched: set[int] = field(default_factory=set)
     _linkless: set[int] = field(default_factory=set)
@@ -163,8 +164,11 @@ class Bridge:
         return {"share": self.share, "server_name": LOOPBACK, "server_port": port}
 
     def _port(self, pid: int) -> dict[str, Any]:
-        port = self.ports.base
         with self._watch_lock:
+            if self._hub_port == 0:  # chosen once: who asks later may be a child of who bound it
+                base = self.ports.base
+                self._hub_port = base if is_free(base) else self.ports.take() or base
+            port = self._hub_port
             if port not in self._watched:
                 self._watched.add(port)
                 Thread(target=self._watch, args=(port, pid), name="bridge-watch", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -220,7 +221,8 @@ def test_a_child_keeps_what_it_set_and_gets_what_it_lost(starter: Starter) -> No
     lines = app.log.split()
     assert {"X=1", "CUDA_VISIBLE_DEVICES=7"} <= set(lines)
     names = {line.partition("=")[0] for line in lines}
-    assert names == {"X", "CUDA_VISIBLE_DEVICES", "PATH", "SPACES_RUNNER_RUN", "SPACES_RUNNER_SOCKET"}
+    ours = {"SPACES_RUNNER_RUN", "SPACES_RUNNER_SOCKET", "GRADIO_SERVER_PORT"}
+    assert names == {"X", "CUDA_VISIBLE_DEVICES", "PATH", "HOME", *ours}
 
 
 # Servers that are not Gradio.
@@ -238,6 +240,8 @@ SERVERS = {
     "IPv6": HELLO + "import socket\nclass Server(HTTPServer):\n    address_family = socket.AF_INET6\n"
     "Server(('::', 7860), Hello).serve_forever()",
     "gunicorn": "import subprocess\nsubprocess.run(['gunicorn', '-b', '0.0.0.0:7860', 'wsgi:app'])",
+    "PORT": "import os, uvicorn\nfrom wsgi import asgi\n"
+    "uvicorn.run(asgi, host='0.0.0.0', port=int(os.environ['PORT']), loop='asyncio')",
     "uvicorn server": "import asyncio, uvicorn\nfrom wsgi import asgi\n"
     "asyncio.run(uvicorn.Server(uvicorn.Config(asgi, host='0.0.0.0', port=7860)).serve())",
     "uvicorn workers": "import os; os.system('uvicorn wsgi:asgi --host 0.0.0.0 --port 7860 --workers 2')",
@@ -255,12 +259,19 @@ async def asgi(scope, receive, send):
 """
 
 
+def open_to_others(port: int) -> bool:
+    """Whether the port answers on another address than 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.2", port)) == 0
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_whoever_binds_the_hubs_port_gets_ours(name: str, starter: Starter) -> None:
     app = starter.run(starter.app({"app.py": SERVERS[name], "wsgi.py": WSGI}), "app.py")
     up = app.wait_up()
     assert hello(up.local_url)
     assert hello(up.share_url)
+    assert not open_to_others(up.port)
 
 
 # It does no harm.

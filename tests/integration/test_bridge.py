@@ -26,7 +26,7 @@ from tests.support.home import open_directory
 
 def free_base(size: int = 10) -> int:
     """The base of a block of which nobody uses a port."""
-    for base in range(30000 + os.getpid() % 500 * 4, 60000, size):
+    for base in range(10000 + os.getpid() % 1000 * 10, 30000, size):  # below what the kernel hands out
         if all(is_free(port) for port in range(base, base + size)):
             return base
     raise AssertionError("no ports are free")
@@ -227,6 +227,14 @@ def test_a_server_is_up_when_its_port_answers(make: Make, heard: Heard) -> None:
         eventually(lambda: heard.ups)
     assert (heard.ups[0].port, heard.ups[0].share_url) == (port, f"https://{port}.example")
     assert heard.ups[0].pid == os.getpid()
+
+
+def test_the_hubs_port_is_another_where_the_first_is_taken(make: Make) -> None:
+    bridge = make()
+    with socket.create_server(("127.0.0.1", bridge.ports.base)):
+        assert ask(bridge, ask="port", asked=7860)["server_port"] == bridge.ports.base + 1
+    with socket.create_server(("127.0.0.1", bridge.ports.base + 1)):  # bound by who asked; a child of it asks again
+        assert ask(bridge, ask="port", asked=7860)["server_port"] == bridge.ports.base + 1
 
 
 def test_a_check_of_the_port_before_a_launch_is_no_server(make: Make, heard: Heard) -> None:

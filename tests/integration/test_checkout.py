@@ -30,7 +30,8 @@ from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import RefKind, Step, StepFinished, StepStarted
 from tests.support.checkouts import Told, contents, leftovers, take
-from tests.support.hub import Fault, Hub
+from tests.support.hub import Hub
+from tests.support.hub_faults import Fault
 from tests.support.hub_repos import Executable, Submodule, Symlink
 
 FILES = {"README.md": "---\nsdk: gradio\n---\n", "app.py": "print('hi')\n", "src/ß.txt": "u\r\n", "empty": ""}

@@ -14,14 +14,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spaces_runner.settings import Settings
-from tests.support.cli import ROOT, Cli, environ_of
+from tests.support.cli import ROOT, Cli, drain, ending, environ_of, said
 from tests.support.home import open_directory
 from tests.support.share import Share
 
@@ -45,8 +43,7 @@ def cli(settings: Settings) -> Cli:
 @pytest.fixture
 def live(shared_settings: Settings, share: Share) -> Iterator[Cli]:
     """A command line whose Spaces are gone at the end."""
-    # Users of its own: a state directory sweeps up by user, also what a Space of another one started.
-    cli = Cli(settings=replace(share.settings(shared_settings), uid_base=62000))
+    cli = Cli(settings=share.settings(shared_settings))
     yield cli
     ids = cli("ps", "--quiet").stdout.split()
     if ids:
@@ -319,39 +316,3 @@ def test_a_terminal_gets_a_moving_line_and_links(live: Cli, folder: Path) -> Non
     assert "\x1b[" in screen
     assert "environment" in screen
     assert re.search(r"Local +http://127", screen)
-
-
-@contextmanager
-def ending(command: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A command that is gone at the end, however the test went."""
-    with command:
-        try:
-            yield command
-        finally:
-            command.kill()
-
-
-def drain(fd: int, chunks: list[bytes]) -> None:
-    """Everything from a terminal until its other side is closed."""
-    while True:
-        try:
-            chunk = os.read(fd, 65536)
-        except OSError:  # EIO: nobody holds the other side any more
-            return
-        if not chunk:
-            return
-        chunks.append(chunk)
-
-
-def said(command: subprocess.Popen[str], pattern: str, timeout: float) -> str:
-    """The first group of `pattern` on a command's standard error."""
-    deadline = time.monotonic() + timeout
-    seen: list[str] = []
-    assert command.stderr
-    for line in command.stderr:
-        seen.append(line)
-        if match := re.search(pattern, line):
-            return match.group(1)
-        if time.monotonic() > deadline:
-            break
-    raise AssertionError("".join(seen))

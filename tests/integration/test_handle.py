@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,7 @@ gr.Interface(lambda name: f"Hello {name}!", "text", "text", api_name="greet").la
 
 @pytest.fixture
 def ours(shared_settings: Settings, share: Share) -> Iterator[Settings]:
-    # Users of its own: a state directory sweeps up by user, also what a Space of another one started.
-    settings = replace(share.settings(shared_settings), uid_base=62000)
+    settings = share.settings(shared_settings)
     yield settings
     for space in spaces_runner.spaces(settings=settings):
         space.stop()

@@ -20,7 +20,8 @@ from spaces_runner.lfs import parse_pointer
 from spaces_runner.settings import Settings
 from spaces_runner.types import Step
 from tests.support.checkouts import Told, contents, leftovers, take
-from tests.support.hub import Fault, Hub
+from tests.support.hub import Hub
+from tests.support.hub_faults import Fault
 from tests.support.hub_repos import Executable, Raw, pointer
 
 APP = {"app.py": "print('hi')\n"}

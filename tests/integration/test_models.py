@@ -63,7 +63,7 @@ def home_of(settings: Settings, name: str, user: User | None) -> Path:
 
 def find(hf_home: Path, name: str, user: User | None) -> list[str]:
     """What the Space's own process says of a file of the model."""
-    environment = {"HF_HOME": str(hf_home), "HOME": str(hf_home.parent), "PATH": os.defpath}
+    environment = {"HF_HOME": str(hf_home), "HOME": str(hf_home.parent), "PYTHONPATH": os.pathsep.join(sys.path)}
     code = [sys.executable, "-c", FIND, name, str(user.uid if user else 0)]
     done = subprocess.run(code, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

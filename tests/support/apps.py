@@ -28,8 +28,8 @@ from tests.support.home import open_directory
 
 BOOTSTRAP = Path(spaces_runner.__file__).parent / "bootstrap" / "_spaces_runner.py"
 Env = Mapping[str, str]
-# The ports of an earlier run may still be in TIME_WAIT.
-BLOCKS = itertools.count(42000 + os.getpid() % 800 * 20, 10)
+# Below the ports that the kernel hands out; those of an earlier run may still be in TIME_WAIT.
+BLOCKS = itertools.count(12000 + os.getpid() % 800 * 10, 10)
 
 WARM = """
 import json, os, runpy, signal, sys
@@ -67,6 +67,7 @@ class App:
     ups: list[Up] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     tunnels: dict[int, tunnel.Tunnel] = field(default_factory=dict)
+    ports: PortBlock = field(default_factory=lambda: PortBlock(base=next(BLOCKS)))
     refuse_tunnels: bool = False
     pid: int = 0
 
@@ -77,7 +78,7 @@ class App:
     def bridge(self) -> Bridge:
         return Bridge(
             socket_path=self.root / "socket",
-            ports=PortBlock(base=next(BLOCKS)),
+            ports=self.ports,
             share=self.share,
             open_tunnel=self.open_tunnel,
             on_up=self.ups.append,
@@ -98,6 +99,8 @@ class App:
             "HOME": str(self.root),
             "SPACES_RUNNER_SOCKET": str(self.root / "socket"),
             "SPACES_RUNNER_RUN": "run-1",
+            "GRADIO_SERVER_PORT": str(self.ports.base),
+            "PORT": str(self.ports.base),
             "SPACE_ID": "owner/name",
             "SPACE_HOST": "owner-name.hf.space",
             "GRADIO_ANALYTICS_ENABLED": "False",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,3 +75,39 @@ class Cli:
 
     def argv(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "spaces_runner", *args]
+
+
+@contextmanager
+def ending(command: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A command that is gone at the end, however the test went."""
+    with command:
+        try:
+            yield command
+        finally:
+            command.kill()
+
+
+def drain(fd: int, chunks: list[bytes]) -> None:
+    """Everything from a terminal until its other side is closed."""
+    while True:
+        try:
+            chunk = os.read(fd, 65536)
+        except OSError:  # EIO: nobody holds the other side any more
+            return
+        if not chunk:
+            return
+        chunks.append(chunk)
+
+
+def said(command: subprocess.Popen[str], pattern: str, timeout: float) -> str:
+    """The first group of `pattern` on a command's standard error."""
+    deadline = time.monotonic() + timeout
+    seen: list[str] = []
+    assert command.stderr
+    for line in command.stderr:
+        seen.append(line)
+        if match := re.search(pattern, line):
+            return match.group(1)
+        if time.monotonic() > deadline:
+            break
+    raise AssertionError("".join(seen))

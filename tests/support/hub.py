@@ -1,7 +1,7 @@
 """A stand-in for the Hub on loopback: git over smart HTTP, Git LFS, and the API routes that are needed.
 
 Real parts behind it: `git http-backend`, the LFS batch protocol, HTTP ranges. It counts what it serves and misbehaves
-on request. Writing to its repositories is `tests/support/hub_repos.py`.
+on request (`hub_faults.py`). Writing to its repositories is `hub_repos.py`.
 """
 
 from __future__ import annotations
@@ -26,33 +26,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from spaces_runner.settings import Settings
+from tests.support.hub_faults import Fault, Served
 from tests.support.hub_repos import GIT_ENV, Contents, Repository
 
 _BACKEND = "git http-backend"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """What one kind of route has served: requests, bytes of bodies, and how many requests asked for a range."""
-
-    requests: int = 0
-    bytes: int = 0
-    ranges: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Fault:
-    """A misbehaviour of one kind of route, for its next `times` requests."""
-
-    route: str
-    times: int = 1
-    status: int | None = None  # answer this instead
-    drop_after: int | None = None  # cut the connection after so many bytes of the body
-    stall_after: int | None = None  # go silent after so many bytes of the body, for `stall_s`
-    stall_s: float = 60.0
-    corrupt: bool = False  # turn the body's bytes over
-    short: bool = False  # leave the body's second half out, with a matching length
 
 
 @dataclass(slots=True)
