@@ -48,7 +48,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| measure | value | bar | holds |", "|---|---|---|---|"]
     for row in rows:
         holds = ("yes" if row.holds else "**no**") if row.bar else ""
-        lines.append(f"| {row.name} | {row.value:g} {row.unit} | {row.bar.replace('<=', '≤').replace('>=', '≥')} | {holds} |")
+        lines.append(
+            f"| {row.name} | {row.value:g} {row.unit} | {row.bar.replace('<=', '≤').replace('>=', '≥')} | {holds} |"
+        )
     return "\n".join(lines)
 
 

@@ -193,7 +193,9 @@ def second(bench: Bench) -> list[Row]:
 def chatty(bench: Bench) -> list[Row]:
     """An app that prints 50 MB/s, into a file and under the runner."""
     readme = README.format(title="chatty", gradio=GRADIO)
-    bench.hub.add_space("bench/chatty", {"README.md": readme, "app.py": CHATTY, "requirements.txt": f"gradio=={GRADIO}\n"})
+    bench.hub.add_space(
+        "bench/chatty", {"README.md": readme, "app.py": CHATTY, "requirements.txt": f"gradio=={GRADIO}\n"}
+    )
     theirs, ours = [], []
     whole = True
     for number in range(min(bench.pairs, 3)):
@@ -243,7 +245,14 @@ def by_hand(bench: Bench, folder: Path) -> float:
     quiet = {"env": environ, "check": True, "capture_output": True, "timeout": 600}
     subprocess.run(["git", "lfs", "clone", f"{bench.hub.endpoint}/spaces/bench/plain", str(folder)], **quiet)
     subprocess.run([base_python(), "-m", "venv", str(folder / "env")], **quiet)
-    pip = [str(folder / "env/bin/pip"), "install", "--disable-pip-version-check", "-q", "-r", str(folder / "requirements.txt")]
+    pip = [
+        str(folder / "env/bin/pip"),
+        "install",
+        "--disable-pip-version-check",
+        "-q",
+        "-r",
+        str(folder / "requirements.txt"),
+    ]
     subprocess.run(pip, **quiet)
     prepared = time.monotonic() - begun
     return prepared + started_by_hand([str(folder / "env/bin/python"), "app.py"], folder)
@@ -294,7 +303,11 @@ def forget(bench: Bench) -> None:
     """Everything but the package cache and the interpreters: the next launch is a first one."""
     for status in control.statuses(bench.settings):
         control.remove(status.id, bench.settings)
-    for folder in (bench.settings.environments_dir, bench.settings.mirrors_dir, bench.settings.home_dir / "resolutions"):
+    for folder in (
+        bench.settings.environments_dir,
+        bench.settings.mirrors_dir,
+        bench.settings.home_dir / "resolutions",
+    ):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -324,9 +337,14 @@ def in_order(bench: Bench, space_id: str, total: int) -> bool:
     folder = bench.settings.space(space_id).logs
     files = sorted(folder.glob("run.log*[0-9]"), key=lambda path: -int(path.suffix[1:])) + [folder / "run.log"]
     numbers = [
-        int(line[:9]) for file in files for line in file.read_bytes().splitlines() if len(line) == 99 and line[:9].isdigit()
+        int(line[:9])
+        for file in files
+        for line in file.read_bytes().splitlines()
+        if len(line) == 99 and line[:9].isdigit()
     ]
-    dropped = json.loads((folder / "run.log.dropped").read_text())["lines"] if (folder / "run.log.dropped").exists() else 0
+    dropped = (
+        json.loads((folder / "run.log.dropped").read_text())["lines"] if (folder / "run.log.dropped").exists() else 0
+    )
     first = numbers[0] if numbers else 0
     return numbers == list(range(first, total)) and abs(dropped - first) <= 50
 

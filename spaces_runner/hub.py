@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from spaces_runner.errors import AccessDenied, CheckoutError, NetworkFailed, SpaceNotFound
 from spaces_runner.settings import Settings
 
+# Answers become parts of addresses and paths, so they are held to the form that a pasted name has.
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _PATIENCE_S = 20.0
 _MOST_SPLITS = 12  # questions asked at most for one subdomain
 
@@ -24,7 +29,7 @@ def space_at(subdomain: str, settings: Settings) -> str:
         for owner, name in splits[:_MOST_SPLITS] if settings.hf_token else ():
             answer = answer or _get(f"api/spaces/{owner}/{name}", settings)
     found = answer.get("id") if answer else None
-    if not isinstance(found, str):
+    if not isinstance(found, str) or not _ID.fullmatch(found) or ".." in found:
         hint = "Open the Space's page on the Hub and paste that address; a private Space needs a token: hf auth login"
         raise SpaceNotFound(f"The Hub knows no Space at {subdomain}.hf.space.", hint=hint)
     return found
@@ -34,7 +39,7 @@ def commit_of(space: str, revision: str, settings: Settings) -> str | None:
     """The commit that the Hub says a revision of `owner/name` is; None where it knows no such revision."""
     answer = _get(f"api/spaces/{space}/revision/{revision}", settings)
     found = answer.get("sha") if answer else None
-    return found if isinstance(found, str) and found.startswith(revision) else None
+    return found if isinstance(found, str) and _COMMIT.fullmatch(found) and found.startswith(revision) else None
 
 
 def _get(route: str, settings: Settings) -> dict[str, Any] | None:
@@ -59,8 +64,6 @@ def _get(route: str, settings: Settings) -> dict[str, Any] | None:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    import json
-
     try:
         value = json.loads(content)
     except ValueError:

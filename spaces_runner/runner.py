@@ -47,7 +47,7 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         changes = patch.patch_tree(dirs.app, spec)
         patch.apply(changes, dirs.app)
         hand_over(dirs.app, user)
-        note.append(f"{len(changes.files)} files" if changes.files else "nothing to change")
+        note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
     leased = gpu.lease(Store(settings), job.run_id, options.gpu)
     found = (*checkout.findings, *spec.findings, *resolution.findings, *packages.findings, *changes.findings)
     return launch.plan(

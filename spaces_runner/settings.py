@@ -33,7 +33,7 @@ class Settings:
     log_bytes: int = 16 * 1024**2
     log_files: int = 8
     stop_grace_s: float = 10.0
-    port_base: int = 41000
+    port_base: int = 20000  # below the range from which the kernel takes ports for outgoing connections
     disk_floor_bytes: int = 2 * 1024**3
     network_stall_s: int = 60  # a transfer that brings nothing for so long is given up
 

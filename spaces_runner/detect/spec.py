@@ -64,7 +64,13 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
         preload=_words(meta, "preload_from_hub"),
         suggested_hardware=clean_line(_text(meta, "suggested_hardware"))[:60] or None,
         startup_timeout_s=_duration(_text(meta, "startup_duration_timeout")) or STARTUP_TIMEOUT_S,
-        findings=(*version_findings, *python_findings, *files.findings, *advice.findings(view)),
+        findings=(
+            *version_findings,
+            *python_findings,
+            *files.findings,
+            *advice.system_packages(files.packages),
+            *advice.findings(view),
+        ),
     )
 
 

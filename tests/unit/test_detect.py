@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spaces_runner.detect import detect
+from spaces_runner.detect.advice import system_packages
 from spaces_runner.distributions import missing_imports
 from spaces_runner.errors import BadFrontMatter, NoAppFile, RunnerError, UnknownSdk
 from spaces_runner.types import Checkout, Finding, RefKind, RunOptions, Sdk, Severity, SpaceRef, SpaceSpec
@@ -282,3 +283,12 @@ def test_a_small_space_takes_no_time(tmp_path: Path) -> None:
     begun = time.perf_counter()
     look(tmp_path, files)
     assert time.perf_counter() - begun < 0.1  # 0.01 s on an idle machine
+
+
+def test_debian_packages_that_are_missing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ffmpeg.list").touch()
+    (tmp_path / "libgl1:amd64.list").touch()
+    (finding,) = system_packages(("ffmpeg", "libgl1", "fortune-mod"), tmp_path)
+    assert finding.code == "system-packages"
+    assert finding.remedy == "sudo apt-get install fortune-mod"
+    assert system_packages(("ffmpeg", "libgl1"), tmp_path) == ()
