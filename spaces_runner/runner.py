@@ -42,6 +42,7 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         packages = environment.build(resolution, spec, checkout, settings, report, user, scratch, job.space_id)
         python = overlay.lay(packages, dirs.venv, user)
         models.prefetch(spec.preload, settings, report)
+        models.share(settings, dirs.home / ".cache" / "huggingface", user)
         note.append("as it stood" if packages.reused else f"{len(resolution.packages)} packages")
     with report.step(Step.PATCH) as note:
         changes = patch.patch_tree(dirs.app, spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,5 +193,8 @@ def _token(env: Mapping[str, str]) -> str | None:
 def _python_dirs(env: Mapping[str, str]) -> tuple[str, ...]:
     """`bin` folders of pyenv's interpreters: its shims answer only where a version is switched on."""
     roots = [env.get("PYENV_ROOT"), str(Path(env.get("HOME") or "/root") / ".pyenv")]
-    found = [str(path) for root in roots if root for path in sorted(Path(root).glob("versions/*/bin"))]
+    found: list[str] = []
+    for root in filter(None, roots):
+        with suppress(PermissionError):  # another user's pyenv
+            found += [str(path) for path in sorted(Path(root).glob("versions/*/bin"))]
     return tuple(dict.fromkeys(found))
