@@ -1,6 +1,6 @@
 """`scripts/bench runner`: from paste to page, against the recipe people use; relaunch, sharing, logs and rest.
 
-Both sides of a pair run right after each other on the same machine; what is compared is the median of the pairs' ratios.
+Both sides of a pair run right after each other on the same machine; what counts is the median of their ratios.
 """
 
 from __future__ import annotations
@@ -242,9 +242,9 @@ def by_hand(bench: Bench, folder: Path) -> float:
     shutil.rmtree(folder, ignore_errors=True)
     environ = {**bench.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     begun = time.monotonic()
-    quiet = {"env": environ, "check": True, "capture_output": True, "timeout": 600}
-    subprocess.run(["git", "lfs", "clone", f"{bench.hub.endpoint}/spaces/bench/plain", str(folder)], **quiet)
-    subprocess.run([base_python(), "-m", "venv", str(folder / "env")], **quiet)
+    origin = f"{bench.hub.endpoint}/spaces/bench/plain"
+    step(["git", "lfs", "clone", origin, str(folder)], environ)
+    step([base_python(), "-m", "venv", str(folder / "env")], environ)
     pip = [
         str(folder / "env/bin/pip"),
         "install",
@@ -253,9 +253,14 @@ def by_hand(bench: Bench, folder: Path) -> float:
         "-r",
         str(folder / "requirements.txt"),
     ]
-    subprocess.run(pip, **quiet)
+    step(pip, environ)
     prepared = time.monotonic() - begun
     return prepared + started_by_hand([str(folder / "env/bin/python"), "app.py"], folder)
+
+
+def step(line: list[str], environ: dict[str, str]) -> None:
+    """One command of the recipe. Raises CalledProcessError."""
+    subprocess.run(line, env=environ, check=True, capture_output=True, timeout=600)
 
 
 def started_by_hand(line: list[str], folder: Path) -> float:
@@ -327,7 +332,7 @@ def disk(bench: Bench, folder: Path | None = None) -> int:
     for root in [folder] if folder else [bench.settings.environments_dir, cache]:
         for parent, _, names in os.walk(root):
             for name in names:
-                status = os.lstat(os.path.join(parent, name))
+                status = Path(parent, name).lstat()
                 seen[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(seen.values())
 
@@ -335,10 +340,10 @@ def disk(bench: Bench, folder: Path | None = None) -> int:
 def in_order(bench: Bench, space_id: str, total: int) -> bool:
     """Whether the log holds every line from some number to the last, and what was dropped was counted."""
     folder = bench.settings.space(space_id).logs
-    files = sorted(folder.glob("run.log*[0-9]"), key=lambda path: -int(path.suffix[1:])) + [folder / "run.log"]
+    rotated = sorted(folder.glob("run.log*[0-9]"), key=lambda path: -int(path.suffix[1:]))
     numbers = [
         int(line[:9])
-        for file in files
+        for file in (*rotated, folder / "run.log")
         for line in file.read_bytes().splitlines()
         if len(line) == 99 and line[:9].isdigit()
     ]

@@ -19,10 +19,10 @@ from spaces_runner import logfile, secrets
 from spaces_runner.errors import LaunchError, RunnerError, ShimLost, UnknownSpace
 from spaces_runner.job import Job
 from spaces_runner.process import Family
-from spaces_runner.records import Admission, Run, Space
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import REGISTER_S, start_shim
 from spaces_runner.store import Store
+from spaces_runner.store.records import Admission, Run, Space
 from spaces_runner.types import Event, Failed, RefKind, RunOptions, SpaceRef, SpaceStatus, Stage, StageChanged
 
 POLL_S = 0.1

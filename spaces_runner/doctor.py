@@ -130,7 +130,7 @@ def git_lfs(settings: Settings) -> Check:
 
 
 def uv(settings: Settings) -> Check:
-    from spaces_runner import uv as tool
+    from spaces_runner.environment import uv as tool
 
     try:
         binary = tool.binary(settings, None)
@@ -205,7 +205,7 @@ def setpriv(settings: Settings) -> Check:
 
 def pythons(settings: Settings) -> Check:
     """The interpreters that Spaces can have without a download."""
-    from spaces_runner.pythons import installed
+    from spaces_runner.environment.pythons import installed
 
     found = sorted({python.minor for python in installed(settings)}, key=lambda minor: int(minor.partition(".")[2]))
     if not found:

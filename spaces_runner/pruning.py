@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from spaces_runner import environment
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
+from spaces_runner.types import RefKind
 
 
 def prune(store: Store, settings: Settings, *, dry_run: bool) -> dict[str, list[str]]:
-    """What was removed, or with `dry_run` would be, by kind: names of environments and of removed Spaces' leftovers."""
+    """What was removed, or with `dry_run` would be, by kind: environments, mirrors, removed Spaces' leftovers."""
     return {
         "environments": _environments(store, settings, dry_run=dry_run),
+        "mirrors": _mirrors(store, settings, dry_run=dry_run),
         "leftovers": _leftovers(store, settings, dry_run=dry_run),
     }
+
+
+def _mirrors(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
+    """All but those of known Spaces. One that is being fetched is locked, and left for the next time."""
+    from spaces_runner.checkout.mirror import mirror_path
+
+    keep = {
+        mirror_path(settings, space.ref) for space in store.spaces() if space.ref.kind in (RefKind.HUB, RefKind.GIT)
+    }
+    folders = settings.mirrors_dir.glob("*.git") if settings.mirrors_dir.is_dir() else ()
+    unused = [path for path in folders if path not in keep]
+    return sorted(path.name for path in unused if dry_run or _remove_mirror(path))
+
+
+def _remove_mirror(path: Path) -> bool:
+    try:
+        with FileLock(path.with_suffix(".lock"), blocking=False):
+            shutil.rmtree(path)
+    except (Timeout, OSError):
+        return False
+    return True
 
 
 def _environments(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from spaces_runner import compat
 from spaces_runner.environment.request import Request, placed_lines
+from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S, Outcome, Uv
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.ownership import hand_over
-from spaces_runner.uv import RESOLVE_TIMEOUT_S, Outcome, Uv
 
 NVIDIA = Path("/proc/driver/nvidia/version")
 

@@ -15,14 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from spaces_runner import bytecode, pythons, uv
 from spaces_runner.codec import encode
-from spaces_runner.environment import lock
+from spaces_runner.environment import bytecode, lock, pythons, uv
 from spaces_runner.environment.failure import reason
+from spaces_runner.environment.pythons import Python
 from spaces_runner.environment.sources import own_wheels
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import BuildError
-from spaces_runner.pythons import Python
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Checkout, Environment, Resolution, SpaceSpec, Step, User

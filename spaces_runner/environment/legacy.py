@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from spaces_runner.environment import lock
 from spaces_runner.environment.attempt import Answer, Question, ask, compile_lock, options
+from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S
 from spaces_runner.environment.workshop import Workshop
-from spaces_runner.uv import RESOLVE_TIMEOUT_S
 
 
 def ask_in_two_steps(question: Question, shop: Workshop) -> Answer:

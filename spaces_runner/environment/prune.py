@@ -7,8 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from filelock import FileLock, Timeout
 
-from spaces_runner import bytecode
-from spaces_runner.environment import answers
+from spaces_runner.environment import answers, bytecode
 from spaces_runner.environment.build import MARK, discard
 from spaces_runner.settings import Settings
 

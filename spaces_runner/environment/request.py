@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from spaces_runner import compat, requirements
 from spaces_runner.codec import encode
-from spaces_runner.pythons import Python
+from spaces_runner.environment.pythons import Python
 from spaces_runner.requirements import Entry, Requirements
 from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings

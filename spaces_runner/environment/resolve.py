@@ -13,15 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from spaces_runner import compat, pythons
-from spaces_runner.environment import answers, lock
+from spaces_runner import compat
+from spaces_runner.environment import answers, lock, pythons
 from spaces_runner.environment.attempt import NVIDIA, Answer, Question, ask, compile_lock, lay_out, options, placed
 from spaces_runner.environment.failure import failure
 from spaces_runner.environment.legacy import ask_in_two_steps
+from spaces_runner.environment.pythons import Python
 from spaces_runner.environment.request import Request, Wishes, dated_first, key, make, projects, read_wishes
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import PythonMissing
-from spaces_runner.pythons import Python
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Checkout, Finding, Resolution, ResolvedHow, RunOptions, Severity, SpaceSpec, User

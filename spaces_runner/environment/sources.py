@@ -11,8 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from spaces_runner import uv
-from spaces_runner.environment import lock
+from spaces_runner.environment import lock, uv
 from spaces_runner.environment.attempt import lay_out
 from spaces_runner.environment.failure import build_failure, reason
 from spaces_runner.environment.request import projects, read_wishes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spaces_runner.environment.uv import LineSink, Uv, locked_index, own_room, space_room
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Checkout, User
-from spaces_runner.uv import LineSink, Uv, locked_index, own_room, space_room
 
 _CHECKOUT, _SCRATCH = "@checkout@", "@scratch@"
 

@@ -1,4 +1,4 @@
-"""What goes wrong before an app starts: a typed error that names the stage, what to do next, and nothing left behind."""
+"""What goes wrong before an app starts: a typed error that says what to do next; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ def check(status: SpaceStatus, code: str, stage: Stage, step: Step | None, setti
 def leftovers(settings: Settings) -> list[Path]:
     """Half-made things: temporary siblings of mirrors, environments and checkouts."""
     rooms = [settings.mirrors_dir, settings.environments_dir, *settings.spaces_dir.glob("*")]
-    return [path for room in rooms if room.is_dir() for path in room.iterdir() if "tmp-" in path.name or path.suffix == ".part"]
+    return [
+        path
+        for room in rooms
+        if room.is_dir()
+        for path in room.iterdir()
+        if "tmp-" in path.name or path.suffix == ".part"
+    ]
 
 
 def test_a_space_that_is_not_there(settings: Settings, hub: Hub) -> None:

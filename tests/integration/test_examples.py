@@ -71,7 +71,9 @@ def test_phrase_chat_comes_over_lfs_and_answers(shared_settings: Settings, share
 
 
 @pytest.mark.network_index
-@pytest.mark.skipif(shutil.which("python3.11") is None, reason="the pinned torch has a small wheel for Python 3.11 only")
+@pytest.mark.skipif(
+    shutil.which("python3.11") is None, reason="the pinned torch has a small wheel for Python 3.11 only"
+)
 def test_gpu_fractal_draws_where_it_is(shared_settings: Settings, share: Share) -> None:
     settings = share.settings(shared_settings)
     status = launch(str(EXAMPLES / "gpu-fractal"), settings)

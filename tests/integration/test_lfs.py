@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from spaces_runner.checkout.lfs import parse_pointer
 from spaces_runner.errors import DiskTooSmall, LfsFailed
-from spaces_runner.lfs import parse_pointer
 from spaces_runner.settings import Settings
 from spaces_runner.types import Step
 from tests.support.checkouts import Told, contents, leftovers, take

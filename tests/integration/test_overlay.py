@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spaces_runner import overlay, uv
+from spaces_runner import overlay
+from spaces_runner.environment import uv
 from spaces_runner.settings import Settings
 from spaces_runner.types import Environment
 from tests.support.home import open_directory
@@ -115,19 +115,6 @@ def test_a_link_that_the_space_planted_is_not_followed(space: TinySpace, built: 
     (python.parents[1] / "planted").symlink_to(precious)
     space.python_of(replace(built, fingerprint="another again"))
     assert (precious / "file").read_text() == "ours"
-
-
-def test_it_is_laid_in_no_time(space: TinySpace, built: Environment) -> None:
-    venv = space.settings.space(space.name).venv
-    mark = venv.with_name("venv.fingerprint")
-    times = []
-    for _ in range(5):
-        mark.unlink(missing_ok=True)
-        begun = time.perf_counter()
-        overlay.lay(built, venv, SPACE_USER)
-        times.append(time.perf_counter() - begun)
-    print(f"laid in {min(times) * 1000:.1f} ms")
-    assert min(times) < 0.1  # some 10 ms on a machine that does nothing else
 
 
 def test_an_old_python_has_one_too(shared_settings: Settings, shelf: Path) -> None:

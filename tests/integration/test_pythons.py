@@ -7,14 +7,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spaces_runner import pythons
+from spaces_runner.environment import pythons
 from spaces_runner.errors import PythonMissing
 from spaces_runner.settings import Settings
 from tests.support.home import open_directory
@@ -59,9 +58,7 @@ def test_finds_this_interpreter_and_asks_it_once(lonely: Settings) -> None:
     found = pythons.find(MINOR, there, fetch=False)
     assert found.minor == MINOR
     before = (there.home_dir / "pythons.json").stat().st_mtime_ns
-    begun = time.perf_counter()
     assert pythons.find(MINOR, there, fetch=False) == found
-    assert time.perf_counter() - begun < 1.0
     assert (there.home_dir / "pythons.json").stat().st_mtime_ns == before
 
 

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner import control, pythons, secrets
+from spaces_runner import control, secrets
 from spaces_runner.codec import encode
+from spaces_runner.environment import pythons
 from spaces_runner.job import Job
 from spaces_runner.logfile import tail
 from spaces_runner.process import Family
-from spaces_runner.records import Admission, Run
 from spaces_runner.settings import Settings
 from spaces_runner.shim.rooms import furnish
 from spaces_runner.shim.supervisor import Backoff
 from spaces_runner.store import Store
+from spaces_runner.store.records import Admission, Run
 from spaces_runner.types import LaunchPlan, RefKind, RunOptions, Sdk, SpaceRef, Stage
 from tests.support.home import make_settings, open_directory
 

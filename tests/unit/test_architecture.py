@@ -57,7 +57,18 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_the_shim_stays_small() -> None:
-    heavy = ("gradio", "pydantic", "git", "libcst", "httpx", "huggingface_hub", "rich", "typer", "psutil", "platformdirs")
+    heavy = (
+        "gradio",
+        "pydantic",
+        "git",
+        "libcst",
+        "httpx",
+        "huggingface_hub",
+        "rich",
+        "typer",
+        "psutil",
+        "platformdirs",
+    )
     code = f"import sys, spaces_runner.shim.supervisor; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

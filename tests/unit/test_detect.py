@@ -2,7 +2,6 @@
 
 # ruff: noqa: E501 - one row of a table a line
 
-import time
 from pathlib import Path
 
 import pytest
@@ -270,19 +269,6 @@ def test_newer_python_is_read(tmp_path: Path) -> None:
     spec = look(tmp_path, {"app.py": code})
     assert spec.imports == ("cv2",)
     assert "unreadable-source" not in codes(spec)
-
-
-def test_a_small_space_takes_no_time(tmp_path: Path) -> None:
-    body = "def f(x):\n    return gr.update(value=x, visible=True)\n" * 100
-    files: dict[str, str | bytes] = {
-        "README.md": readme(sdk="gradio"),
-        "app.py": GRADIO + body,
-        "requirements.txt": "torch\n",
-    }
-    look(tmp_path, files)
-    begun = time.perf_counter()
-    look(tmp_path, files)
-    assert time.perf_counter() - begun < 0.1  # 0.01 s on an idle machine
 
 
 def test_debian_packages_that_are_missing_are_named(tmp_path: Path) -> None:

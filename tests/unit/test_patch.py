@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner.detect import detect
 from spaces_runner.errors import PatchError
 from spaces_runner.patch import apply, patch_source, patch_tree
-from spaces_runner.types import Checkout, Patch, PatchedFile, RefKind, RunOptions, Sdk, SpaceRef, SpaceSpec
+from spaces_runner.types import Patch, PatchedFile, Sdk, SpaceSpec
 
 GR = "import gradio as gr\n"
 DEMO = GR + "demo = gr.Interface(f, 'text', 'text')\n"
@@ -498,17 +497,3 @@ def test_hostile_sources_end_soon(source: str) -> None:
     patched = patch_source(source, "app.py")
     assert patched is None or "share=True" in patched.source
     assert time.perf_counter() - begun < 5
-
-
-def test_a_small_space_is_patched_at_once(tmp_path: Path) -> None:
-    """Inspect and patch together, libcst imported already: what a relaunch pays besides that import."""
-    body = "def f(x):\n    return gr.update(value=x)\n" * 100
-    root = tree(
-        tmp_path,
-        {"app.py": GR + body + "gr.Interface(f, 'text', 'text').launch()\n", "README.md": "---\nsdk: gradio\n---\n"},
-    )
-    checkout = Checkout(ref=SpaceRef(kind=RefKind.DIRECTORY, source=str(root)), commit="", path=str(root))
-    patch_tree(root, spec())
-    begun = time.perf_counter()
-    assert patch_tree(root, detect(checkout, RunOptions())).files
-    assert time.perf_counter() - begun < 0.3

@@ -296,7 +296,7 @@ def test_the_database_survives_a_killed_writer(here: Settings) -> None:
     Store(here).admit(HUB, RunOptions())
     code = (
         "import os, signal, sys; from spaces_runner.settings import Settings;"
-        "from spaces_runner.database import Database"
+        "from spaces_runner.store.database import Database"
         "\nwith Database(Settings(home=sys.argv[1])).change() as db:"
         "\n    db.execute('DELETE FROM runs'); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -17,12 +17,12 @@ from dataclasses import replace
 from typing import Any
 
 from spaces_runner.codec import encode
-from spaces_runner.database import Database
 from spaces_runner.errors import PortTaken, SpaceBusy, StateError, UnknownSpace
 from spaces_runner.process import Identity, users_at_work
-from spaces_runner.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
 from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
+from spaces_runner.store.database import Database
+from spaces_runner.store.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
 from spaces_runner.types import (
     Event,
     Progress,

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from spaces_runner import lfs
-from spaces_runner.directory import copy_directory
+from spaces_runner.checkout import lfs
+from spaces_runner.checkout.directory import copy_directory
+from spaces_runner.checkout.layout import lay_out, new_file, replacing, share_file
+from spaces_runner.checkout.mirror import Mirror
+from spaces_runner.checkout.tree import Entry, Layout, plan
 from spaces_runner.errors import NetworkFailed
-from spaces_runner.git import Mirror
-from spaces_runner.layout import lay_out, new_file, replacing, share_file
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.tree import Entry, Layout, plan
 from spaces_runner.types import Checkout, Finding, RefKind, Severity, SpaceRef, Step
 
 
@@ -28,7 +28,7 @@ def obtain(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) ->
         with report.step(Step.CLONE):
             return copy_directory(ref, target, settings.home_dir)
     if ref.kind is RefKind.SUBDOMAIN:
-        from spaces_runner import hub
+        from spaces_runner.checkout import hub
 
         ref = replace(ref, kind=RefKind.HUB, source=hub.space_at(ref.source, settings))
     with Mirror(settings, ref) as mirror:

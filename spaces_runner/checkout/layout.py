@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from spaces_runner.checkout.tree import Entry, Layout
 from spaces_runner.errors import CheckoutError, DiskTooSmall, UnsafeTree
-from spaces_runner.tree import Entry, Layout
 
 _FICLONE = 0x40049409  # ioctl of linux/fs.h: share the blocks of another file until one of them is written
 

@@ -18,10 +18,10 @@ from urllib.parse import quote, urlsplit
 
 from filelock import FileLock, Timeout
 
+from spaces_runner.checkout.git_command import GitCommand, Origin
+from spaces_runner.checkout.tree import Entry
 from spaces_runner.errors import CheckoutError, NetworkFailed, RevisionNotFound
-from spaces_runner.git_command import GitCommand, Origin
 from spaces_runner.settings import Settings
-from spaces_runner.tree import Entry
 from spaces_runner.types import RefKind, SpaceRef
 
 # Told of objects received: how many, of how many (None: not known yet).
@@ -53,7 +53,7 @@ class Mirror:
         self.origin = origin_of(ref, settings)
         settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         settings.mirrors_dir.mkdir(mode=0o700, exist_ok=True)
-        self.path = settings.mirrors_dir / _directory_name(self.origin.url)
+        self.path = mirror_path(settings, ref)
         self.command = GitCommand(settings, self.origin, self.path)
 
     def __enter__(self) -> Mirror:
@@ -201,7 +201,7 @@ class Mirror:
             return next(iter(tips | here))
         if not self.origin.on_hub:
             return None
-        from spaces_runner import hub
+        from spaces_runner.checkout import hub
 
         return hub.commit_of(self.origin.name, short, self.settings)
 
@@ -227,6 +227,11 @@ def _reference_names(revision: str | None) -> tuple[str, ...]:
     if revision.startswith("refs/"):
         return (f"{revision}^{{}}", revision)
     return (f"refs/heads/{revision}", f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}")
+
+
+def mirror_path(settings: Settings, ref: SpaceRef) -> Path:
+    """Where the mirror of a Space on the Hub or a git host is, or would be."""
+    return settings.mirrors_dir / _directory_name(origin_of(ref, settings).url)
 
 
 def _directory_name(url: str) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from spaces_runner.checkout.layout import copy_file, lay_out, replacing
+from spaces_runner.checkout.tree import Entry, Layout, plan
 from spaces_runner.errors import CheckoutError
-from spaces_runner.layout import copy_file, lay_out, replacing
-from spaces_runner.tree import Entry, Layout, plan
 from spaces_runner.types import Checkout, Finding, Severity, SpaceRef
 
 _LEFT_OUT = frozenset({".git", ".venv", "__pycache__"})

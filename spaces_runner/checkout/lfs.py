@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces_runner.checkout.mirror import Mirror
+from spaces_runner.checkout.tree import Entry
 from spaces_runner.errors import DiskTooSmall, LfsFailed
-from spaces_runner.git import Mirror
 from spaces_runner.settings import Settings
-from spaces_runner.tree import Entry
 
 POINTER_BYTES = 1024  # the format's own limit
 VERIFIED = 0o444

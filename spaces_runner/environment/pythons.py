@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spaces_runner import pythoncopy, uv
 from spaces_runner.codec import decode, encode
+from spaces_runner.environment import pythoncopy, uv
 from spaces_runner.errors import PythonMissing
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spaces_runner.pythons import Python
+from spaces_runner.environment.pythons import Python
 
 COMPILE_TIMEOUT_S = 900.0
 _TESTS = {"tests", "test", "__pycache__"}  # a third of all files, and hardly ever imported
