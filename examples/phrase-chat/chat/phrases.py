@@ -17,7 +17,7 @@ class Phrases:
 
     def best(self, message):
         asked = self.split(message)
-        scores = [len(asked & words) / (len(words) or 1) for words in self.words]
+        scores = [len(asked & words) for words in self.words]
         return self.phrases[int(np.argmax(scores))] if max(scores) else "Tell me more."
 
     @staticmethod
