@@ -19,17 +19,10 @@ from typing import Any
 import pytest
 
 from spaces_runner.errors import LaunchError
-from spaces_runner.ports import PortBlock, is_free, listener
+from spaces_runner.ports import PortBlock, listener
 from spaces_runner.shim.bridge import MAX_CONNECTIONS, Bridge, Up
+from tests.support.apps import free_base
 from tests.support.home import open_directory
-
-
-def free_base(size: int = 10) -> int:
-    """The base of a block of which nobody uses a port."""
-    for base in range(10000 + os.getpid() % 1000 * 10, 30000, size):  # below what the kernel hands out
-        if all(is_free(port) for port in range(base, base + size)):
-            return base
-    raise AssertionError("no ports are free")
 
 
 @dataclass(slots=True)
@@ -358,42 +351,3 @@ def test_the_bridge_loads_nothing_heavy() -> None:
     code = f"import sys, spaces_runner.shim.bridge; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
-
-
-# Ports.
-
-
-def test_a_port_in_time_wait_is_not_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port))
-        connection, _ = server.accept()
-        connection.close()  # the end that closes first waits
-        client.close()
-    assert not is_free(port)
-    with socket.create_server(("127.0.0.1", port)):  # SO_REUSEADDR: it is not in use
-        pass
-
-
-def test_a_port_that_any_address_uses_is_not_free() -> None:
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        assert not is_free(server.getsockname()[1])
-
-
-def test_a_block_leaves_the_first_port_to_the_hubs() -> None:
-    block = PortBlock(base=free_base(), size=3)
-    assert block.take(7861) == block.base + 1
-    assert block.take(7860) == block.base
-    assert block.take(6006) == block.base + 2
-    assert block.take() is None
-    assert block.base in block
-    assert block.base + 3 not in block
-
-
-def test_a_claim_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spaces_runner.ports.CLAIM_S", 0.05)
-    block = PortBlock(base=free_base(), size=1)
-    assert block.take() == block.base
-    assert block.take() is None
-    time.sleep(0.1)
-    assert block.take() == block.base

@@ -53,7 +53,14 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 def clients() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "--server_addr" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "--server_addr" in arguments(child)]
+
+
+def arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # or a zombie
+        return []
 
 
 def test_a_link_reaches_the_local_port(settings: Settings, share: Share, local_port: int) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import spaces_runner
 from spaces_runner import tunnel
-from spaces_runner.ports import PortBlock
+from spaces_runner.ports import PortBlock, is_free
 from spaces_runner.settings import Settings
 from spaces_runner.shim.bridge import Bridge, Up
 from tests.support.cases import Case
@@ -70,6 +70,7 @@ class App:
     ports: PortBlock = field(default_factory=lambda: PortBlock(base=next(BLOCKS)))
     refuse_tunnels: bool = False
     pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> str:
@@ -130,6 +131,8 @@ class App:
         for pid in family(self.root):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(10)
         for opened in self.tunnels.values():
             opened.stop()
 
@@ -192,8 +195,7 @@ class Starter:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        app.pid = started.pid
-        started.returncode = 0  # ended and waited for by `stop`
+        app.pid, app.process = started.pid, started
         return app
 
     def fork(self, app: App, *argv: str, env: Env | None = None) -> App:
@@ -258,3 +260,11 @@ class Environments:
         shutil.copy(BOOTSTRAP, site)
         (site / "_spaces_runner.pth").write_text("import _spaces_runner\n")
         return interpreter
+
+
+def free_base(size: int = 10) -> int:
+    """The base of a block of which nobody uses a port."""
+    for base in range(10000 + os.getpid() % 1000 * 10, 30000, size):  # below what the kernel hands out
+        if all(is_free(port) for port in range(base, base + size)):
+            return base
+    raise AssertionError("no ports are free")
