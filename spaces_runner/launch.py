@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings, SpaceDirs
@@ -88,7 +89,24 @@ def _machine(python: str, dirs: SpaceDirs, settings: Settings, user: User | None
         "NO_PROXY": "localhost,127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
         **{key: value for key, value in certificates.items() if value},
+        **_index(settings),
     }
+
+
+def _index(settings: Settings) -> dict[str, str]:
+    """Where the app's own `pip install` finds packages. An address with a password in it stays with the owner."""
+    urls = [url for url in settings.extra_index_urls if not urlsplit(url).password]
+    main = settings.index_url if settings.index_url and not urlsplit(settings.index_url).password else None
+    folders = [link for link in settings.find_links if not urlsplit(link).password]
+    named = {
+        "PIP_INDEX_URL": main,
+        "PIP_EXTRA_INDEX_URL": " ".join(urls),
+        "PIP_FIND_LINKS": " ".join(folders),
+        "UV_DEFAULT_INDEX": main,
+        "UV_INDEX": " ".join(urls),
+        "UV_FIND_LINKS": ",".join(folders),
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:

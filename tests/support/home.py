@@ -37,7 +37,9 @@ def make_settings(home: Path, package_cache: Path) -> Settings:
         shared.mkdir(mode=0o755, exist_ok=True)
         (home / "uv" / name).symlink_to(shared)
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SPACES_RUNNER_", "HF_"))}
-    return replace(read_settings({**environ, "SPACES_RUNNER_HOME": str(home)}), hf_token=None)
+    found = read_settings({**environ, "SPACES_RUNNER_HOME": str(home)})
+    part = os.getpid() % 400  # ports and users that no other test run on this machine has
+    return replace(found, hf_token=None, port_base=20000 + part * 10, uid_base=100_000 + part * 5000)
 
 
 @pytest.fixture

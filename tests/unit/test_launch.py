@@ -122,3 +122,17 @@ def test_own_certificates_are_handed_on() -> None:
     assert "SSL_CERT_FILE" not in plan().env
     env = plan(settings=replace(SETTINGS, ca_file="/ca.pem")).env
     assert env["SSL_CERT_FILE"] == env["REQUESTS_CA_BUNDLE"] == "/ca.pem"
+
+
+def test_the_apps_own_pip_asks_the_owners_index_but_gets_no_password() -> None:
+    named = replace(
+        SETTINGS,
+        index_url="https://user:hidden@index.example/simple",
+        extra_index_urls=("https://more.example/simple",),
+        find_links=("/wheels", "/others"),
+    )
+    env = plan(settings=named).env
+    assert env["PIP_EXTRA_INDEX_URL"] == env["UV_INDEX"] == "https://more.example/simple"
+    assert (env["PIP_FIND_LINKS"], env["UV_FIND_LINKS"]) == ("/wheels /others", "/wheels,/others")
+    assert "PIP_INDEX_URL" not in env
+    assert "hidden" not in str(env)
