@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.events import api as register
+from pydantic import TypeAdapter, ValidationError
 
 from app import forms
 from app.desk import Desk
@@ -65,7 +66,12 @@ def _options(given: dict[str, Any] | None, secrets: dict[str, str]) -> RunOption
     unknown = sorted(set(given or {}) - known)
     if unknown:
         raise forms.FormError(f"Unknown options: {', '.join(unknown)}.", hint=f"Known are: {', '.join(sorted(known))}.")
-    return forms.options(forms.Filled(**(given or {})), tuple(secrets))
+    try:
+        filled = TypeAdapter(forms.Filled).validate_python(given or {}, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise forms.FormError(f"Option {first['loc'][0]}: {first['msg']}.", hint="See the API page.") from error
+    return forms.options(filled, tuple(secrets))
 
 
 def _answer(call: Callable[[], object]) -> dict[str, Any]:

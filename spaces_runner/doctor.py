@@ -13,6 +13,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -23,14 +24,16 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
+
 from spaces_runner.errors import RunnerError
 from spaces_runner.format import size
 from spaces_runner.settings import Settings
 
 NETWORK_TIMEOUT_S = 3.0
 COMMAND_TIMEOUT_S = 5.0
+SMALLEST_APP_BYTES = 512 * 1024**2
 ROOMY_BYTES = 10 * 1024**3  # one environment with torch and CUDA is about 6 GB
-PYPI = "https://pypi.org/simple"
 # The first release of each series with the fixes of 2024 for clones of hostile repositories (CVE-2024-32002 and on).
 GIT_FIXES = {39: 4, 40: 2, 41: 1, 42: 2, 43: 4, 44: 1, 45: 1}
 
@@ -58,6 +61,7 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         git,
         git_lfs,
         uv,
+        memory,
         home,
         home_open,
         disk,
@@ -226,15 +230,31 @@ def gpus(_settings: Settings) -> Check:
 
 
 def package_index(settings: Settings) -> Check:
-    url = settings.index_url or PYPI
-    problem = unreachable(f"{url.rstrip('/')}/pip/", settings)
-    if problem:
+    """Asked as a build asks it: by uv, with the settings that it gets, and no cache."""
+    from spaces_runner.environment import uv as tool
+
+    name = bare(settings.index_url) if settings.index_url else "uv's default index"
+    with tempfile.TemporaryDirectory(prefix="spaces-runner-") as folder:
+        room = tool.Room(cache=Path(folder, "cache"), home=Path(folder), tmp=Path(folder))
+        once = {"UV_HTTP_RETRIES": "0"}
+        client = tool.Uv(settings=settings, room=room, on_line=lambda line: None, variables=once)
+        question = ("pip", "compile", "--quiet", "--no-deps", "--no-build", "--python", sys.executable, "-")
+        answered = client.run(question, NETWORK_TIMEOUT_S, "pip\n").ok
+    if not answered:
         return warn(
             "package-index",
-            f"{bare(url)} {problem}: new environments cannot be built",
+            f"{name} cannot be reached: new environments cannot be built",
             "Check the network, or name another index with UV_DEFAULT_INDEX.",
         )
-    return ok("package-index", bare(url))
+    return ok("package-index", name)
+
+
+def memory(settings: Settings) -> Check:
+    there = psutil.virtual_memory()
+    said = f"{size(there.available)} of {size(there.total)} available"
+    if there.available < SMALLEST_APP_BYTES:
+        return warn("memory", f"{said}; a Gradio app alone takes about 200 MB", "Stop Spaces that are not needed.")
+    return ok("memory", said)
 
 
 def hub(settings: Settings) -> Check:

@@ -19,7 +19,7 @@ NVIDIA = Path("/proc/driver/nvidia/version")
 # uv's words for "this has no wheel, and I was told not to build".
 _WANTS_BUILD = re.compile(r"no usable wheels|building from source is disabled|`--no-build`|building source", re.I)
 _NO_INDEX = re.compile(r"error sending request|client error \(Connect\)|Failed to fetch|dns error|timed out", re.I)
-_TORCH_INDEX = "download.pytorch.org"
+_TORCH_INDEX = re.compile(r"/whl/(?:cpu|cu\d|rocm|xpu)")  # how the addresses of torch's own builds look
 _BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
 _UNKNOWN = re.compile(
     r"was not found in the package registry|no version of gradio(?:\[[\w,]*\])?==|Git operation failed", re.I
@@ -139,7 +139,7 @@ def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ..
     retries = {} if NVIDIA.exists() else {"UV_HTTP_RETRIES": "0"}  # without a GPU, any build of torch will do
     answer = compile_lock(question.lines, (*chosen, "--torch-backend", "auto"), replace(uv, variables=retries))
     text = answer.outcome.text
-    if answer.ok or not (_TORCH_INDEX in text and _NO_INDEX.search(text)):
+    if answer.ok or not (_TORCH_INDEX.search(text) and _NO_INDEX.search(text)):
         return answer
     shop.report.log("The index of torch's builds is out of reach; taking torch from the package index")
     answer = compile_lock(question.lines, chosen, uv)

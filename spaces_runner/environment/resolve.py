@@ -321,5 +321,5 @@ def _torch_finding() -> Finding:
         code=_TORCH_MISSED,
         severity=Severity.WARNING if NVIDIA.exists() else Severity.INFO,
         message="The index of torch's builds is out of reach; torch comes from the package index.",
-        remedy="If torch finds no GPU, allow access to download.pytorch.org and launch again.",
+        remedy="If torch finds no GPU, allow access to the index of torch's builds and launch again.",
     )

@@ -194,6 +194,7 @@ def test_programs_have_named_endpoints(client: Client) -> None:
     [
         (("https://evil.example/x",), "/launch", "Space"),
         (("owner/name", {"bogus": 1}), "/launch", "Unknown options: bogus"),
+        (("owner/name", {"python": 3.11}), "/launch", "Option python: Input should be a valid string"),
         (("owner/name", {"environment": "no value"}), "/inspect", "is no variable"),
         (("owner/name", None, {"BAD NAME": "x"}), "/launch", "cannot be the name"),
         (("no-such-space",), "/stop", "no-such-space"),
