@@ -67,7 +67,7 @@ def _options(given: dict[str, Any] | None, secrets: dict[str, str]) -> RunOption
     if unknown:
         raise forms.FormError(f"Unknown options: {', '.join(unknown)}.", hint=f"Known are: {', '.join(sorted(known))}.")
     try:
-        filled = TypeAdapter(forms.Filled).validate_python(given or {}, strict=True)
+        filled = TypeAdapter(forms.Filled).validate_python(given or {})
     except ValidationError as error:
         first = error.errors()[0]
         raise forms.FormError(f"Option {first['loc'][0]}: {first['msg']}.", hint="See the API page.") from error
