@@ -5,6 +5,7 @@ A face may be killed at any moment: what it was about to do is in the store, and
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -16,19 +17,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spaces_runner import logfile, secrets
-from spaces_runner.errors import LaunchError, RunnerError, ShimLost, UnknownSpace
+from spaces_runner.errors import BadOption, LaunchError, ShimLost, UnknownSpace
 from spaces_runner.job import Job
 from spaces_runner.process import Family
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import REGISTER_S, start_shim
 from spaces_runner.store import Store
 from spaces_runner.store.records import Admission, Run, Space
-from spaces_runner.types import Event, Failed, RefKind, RunOptions, SpaceRef, SpaceStatus, Stage, StageChanged
+from spaces_runner.types import (
+    ErrorInfo,
+    Event,
+    Failed,
+    RefKind,
+    RunOptions,
+    SpaceRef,
+    SpaceStatus,
+    Stage,
+    StageChanged,
+)
 
 POLL_S = 0.1
 LIVENESS_EVERY_S = 1.0
 ATTACH_S = 5.0  # for a stop to wait for a shim that is just being started
 STOP_MARGIN_S = 5.0  # past the grace: the shim's own killing takes 4
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_PYTHON = re.compile(r"3(\.\d{1,2}){0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +57,26 @@ class Request:
 
 def start(request: Request, settings: Settings) -> str:
     """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say."""
+    _check(request)
     store = Store(settings)
     _sweep(store, settings)
     admission = store.admit(request.ref, request.options, request.name)
     if admission.fresh:
-        secrets.add(settings, admission.space.id, request.secrets)
+        if request.secrets:
+            secrets.add(settings, admission.space.id, request.secrets)
         _launch(admission, store, settings)
     return admission.space.id
+
+
+def _check(request: Request) -> None:
+    """Raises BadOption for what no launch could make sense of."""
+    if request.name is not None and not _NAME.fullmatch(request.name):
+        raise BadOption(
+            f"{request.name[:60]!r} cannot be a Space's name.",
+            hint="A name has letters, digits, - and _, begins with a letter or digit, and has 40 characters at most.",
+        )
+    if request.options.python is not None and not _PYTHON.fullmatch(request.options.python):
+        raise BadOption(f"{request.options.python[:60]!r} is no Python version.", hint="Give one like 3.10 or 3.10.13.")
 
 
 def restart(space_id: str, settings: Settings) -> str:
@@ -193,11 +220,14 @@ def sweep(settings: Settings) -> tuple[str, ...]:
     return _sweep(Store(settings), settings)
 
 
-def prune(settings: Settings, dry_run: bool = False) -> dict[str, list[str]]:
-    """Remove what no Space uses; with `dry_run` only say what would go."""
+def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dict[str, list[str]]:
+    """Remove what no Space uses; with `dry_run` only say what would go. `cache`: what only makes launches faster, too.
+
+    Raises SpaceBusy where the cache should go while a Space is being built.
+    """
     from spaces_runner.pruning import prune as remove_unused  # it needs what only this verb needs
 
-    return remove_unused(Store(settings), settings, dry_run=dry_run)
+    return remove_unused(Store(settings), settings, dry_run=dry_run, cache=cache)
 
 
 # Starting
@@ -222,7 +252,7 @@ def _launch(admission: Admission, store: Store, settings: Settings) -> None:
         failed = LaunchError(
             f"The process that runs the Space did not start: {error}", hint=f"See {logs / 'shim.log'}."
         )
-        _close_run(admission.run_id, failed, store)
+        _close_run(admission.run_id, failed.info, store)
         raise failed from error
 
 
@@ -254,18 +284,21 @@ def _end_lost(run: Run, store: Store, settings: Settings) -> None:
             "The process that watched over the Space was killed, and the Space was ended with it.",
             hint="Start it again with spaces-runner restart.",
         )
-        _close_run(run.id, lost, store)
+        building = run.status.stage is Stage.BUILDING
+        where = replace(lost.info, stage=Stage.BUILD_ERROR, step=run.status.step) if building else lost.info
+        _close_run(run.id, where, store)
+    shutil.rmtree(settings.space(run.space.id).build, ignore_errors=True)
 
 
-def _close_run(run_id: str, error: RunnerError | None, store: Store) -> None:
+def _close_run(run_id: str, error: ErrorInfo | None, store: Store) -> None:
     now = time.time()
     stage = error.stage if error else Stage.STOPPED
     changes = {"stage": stage, "ended": now, "step": None, "local_url": None, "share_url": None}
     if error is None:
         store.end_lost(run_id, [StageChanged(at=now, stage=stage)], changes)
     else:
-        said: list[Event] = [Failed(at=now, error=error.info), StageChanged(at=now, stage=stage)]
-        store.end_lost(run_id, said, {**changes, "error": error.info})
+        said: list[Event] = [Failed(at=now, error=error), StageChanged(at=now, stage=stage)]
+        store.end_lost(run_id, said, {**changes, "error": error})
 
 
 # Looking

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -73,6 +74,8 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         hub,
         share_server,
     )
+
+    import_module("spaces_runner.environment")  # here: threads that import a package side by side can meet halfway
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return tuple(pool.map(lambda check: check(settings), checks))
 

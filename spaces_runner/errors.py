@@ -29,6 +29,7 @@
     │   ├── GpuUnavailable
     │   └── ShimLost
     ├── ShareFailed              RUNTIME_ERROR  share; never ends a run: it becomes a finding
+    ├── BadOption                CONFIG_ERROR   what was asked for cannot be meant
     ├── UnknownSpace             CONFIG_ERROR   no such id
     ├── SpaceBusy                CONFIG_ERROR   it runs, so this cannot be done to it
     └── StateError               CONFIG_ERROR   the state database cannot be read or written
@@ -203,6 +204,11 @@ class ShimLost(LaunchError):
 class ShareFailed(RunnerError):
     code = "share_failed"
     step = Step.SHARE
+
+
+class BadOption(RunnerError):
+    code = "bad_option"
+    stage = Stage.CONFIG_ERROR
 
 
 class UnknownSpace(RunnerError):

@@ -57,6 +57,12 @@ def choose(wanted: str, gpus: tuple[Gpu, ...], held: Mapping[str, int]) -> Gpu |
     )
 
 
+def require(wanted: str) -> None:
+    """Raises GpuUnavailable where a run asks for a particular GPU that is not here."""
+    if wanted not in (AUTO, NONE):
+        choose(wanted, inventory(), {})
+
+
 def lease(store: Store, run_id: str, wanted: str) -> Gpu | None:
     """Choose a GPU for a run and lease it until the run ends. Raises GpuUnavailable."""
     gpus = () if wanted == NONE else inventory()

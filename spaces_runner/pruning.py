@@ -8,18 +8,31 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from spaces_runner import environment
+from spaces_runner.errors import SpaceBusy
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
-from spaces_runner.types import RefKind
+from spaces_runner.types import RefKind, Stage
 
 
-def prune(store: Store, settings: Settings, *, dry_run: bool) -> dict[str, list[str]]:
+def prune(store: Store, settings: Settings, *, dry_run: bool, cache: bool) -> dict[str, list[str]]:
     """What was removed, or with `dry_run` would be, by kind: environments, mirrors, removed Spaces' leftovers."""
     return {
         "environments": _environments(store, settings, dry_run=dry_run),
         "mirrors": _mirrors(store, settings, dry_run=dry_run),
         "leftovers": _leftovers(store, settings, dry_run=dry_run),
+        "caches": _caches(store, settings, dry_run=dry_run) if cache else [],
     }
+
+
+def _caches(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
+    """uv's packages, byte code and the answers of the resolver: fetched and made again when they are needed."""
+    if any(run.status.stage is Stage.BUILDING for run in store.runs()):
+        raise SpaceBusy("A Space is being built, from what would be removed.", hint="Try again when it is done.")
+    folders = [path for path in (settings.uv_cache_dir, settings.home_dir / "resolutions") if path.is_dir()]
+    if not dry_run:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    return sorted(folder.name for folder in folders)
 
 
 def _mirrors(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:

@@ -32,12 +32,13 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
     """Everything up to, and without, the start of the app. Raises the `RunnerError` of the stage that failed."""
     settings, options, user = job.settings, job.options, job.user
     dirs = settings.space(job.space_id)
+    gpu.require(options.gpu)  # better told before the downloads
     checkout = obtain(job.ref, dirs.app, settings, report)
     with report.step(Step.DETECT):
         spec = detect(checkout, options)
         require_supported(spec)
     with report.step(Step.ENVIRONMENT) as note:
-        scratch = _scratch(dirs.root / "build")
+        scratch = _scratch(dirs.build)
         resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
         packages = environment.build(resolution, spec, checkout, settings, report, user, scratch, job.space_id)
         python = overlay.lay(packages, dirs.venv, user)

@@ -114,6 +114,11 @@ class SpaceDirs:
         return self.root / "tmp"
 
     @property
+    def build(self) -> Path:
+        """The runner's own: where packages are built, by the Space's user. There only while a build goes on."""
+        return self.root / "build"
+
+    @property
     def run(self) -> Path:
         """The runner's own: the bootstrap's socket."""
         return self.root / "run"

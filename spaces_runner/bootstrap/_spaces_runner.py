@@ -174,6 +174,8 @@ def patch_tunnel(module):
         port = next(value for value in [*args, *kwargs.values()] if type(value) is int)
         url = ask("tunnel", port=port).get("url")
         if url is None:
+            sys.stderr.write("Spaces Runner opens public links itself, and has none now. The local link works. ")
+            sys.stderr.write("What Gradio says next about a missing file does not apply.\n")
             raise RuntimeError("no share link")  # the one error that every Gradio catches
         for app in LAUNCHING:
             if hasattr(app, "share_server_protocol"):  # else a newer Gradio writes https over the link's own scheme

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from spaces_runner.cli.face import SpaceId, opened
+from spaces_runner.cli.face import AsJson, SpaceId, opened
 
 
 def logs(
@@ -16,15 +17,19 @@ def logs(
     build: Annotated[
         bool, typer.Option("--build/--run", help="The log of the build, or of the running app.", show_default="run")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print a Space's log. With --follow it goes on until the Space ends or Ctrl-C, which leaves the Space alone."""
+    """Print a Space's log. With --follow it goes on until the Space ends or Ctrl-C, which leaves the Space alone.
+
+    With --json each line is an object of its own: {"line": "…"}.
+    """
     from spaces_runner import control
 
-    with opened() as face:
+    with opened(as_json) as face:
         space_id = control.find(name, face.settings)
         which = "build" if build else "run"
         for line in control.log_tail(space_id, face.settings, which, tail):
-            face.out(line)
+            face.out(json.dumps({"line": line}) if as_json else line)
         if follow:
             for line in control.log_follow(space_id, face.settings, which):
-                face.out(line)
+                face.out(json.dumps({"line": line}) if as_json else line)

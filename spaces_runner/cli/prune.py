@@ -12,13 +12,16 @@ from spaces_runner.sanitize import clean_line
 
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Also the package cache: the next builds download again.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove environments and downloads that no Space uses."""
+    """Remove environments, mirrors and leftovers that no Space uses. Interpreters and models stay."""
     from spaces_runner import control
 
     with opened(as_json) as face:
-        gone = control.prune(face.settings, dry_run)
+        gone = control.prune(face.settings, dry_run, cache)
         if as_json:
             face.data(gone)
             return

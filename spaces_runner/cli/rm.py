@@ -20,9 +20,11 @@ def rm(
 
     with opened(as_json) as face:
         ids = [control.find(name, face.settings) for name in names]
+        busy = [space_id for space_id in ids if control.status(space_id, face.settings).stage.active]
+        if busy and not force:
+            hint = f"Nothing was removed. spaces-runner rm --force {' '.join(names)} stops them first."
+            raise SpaceBusy(f"At work: {', '.join(busy)}.", hint=hint)
         for space_id in ids:
-            if not force and control.status(space_id, face.settings).stage.active:
-                raise SpaceBusy(f"{space_id} is at work.", hint=f"spaces-runner rm --force {space_id} stops it first.")
             control.remove(space_id, face.settings)
             face.say(f"Removed {space_id}.")
         if as_json:

@@ -64,27 +64,32 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
         request = control.Request(ref=ref, options=options, secrets=values, name=name)
         asked_at = datetime.now(UTC)
         space_id = control.start(request, face.settings)
-        say_if_older(space_id, asked_at, face)
-        follow(space_id, face, detach=detach, no_wait=no_wait)
+        own = not found_at_work(space_id, asked_at, face)
+        follow(space_id, face, detach=detach, no_wait=no_wait, own=own)
 
 
-def say_if_older(space_id: str, asked_at: datetime, face: Face) -> None:
-    """A Space that is at work is taken as it is, so options given now have no effect."""
+def found_at_work(space_id: str, asked_at: datetime, face: Face) -> bool:
+    """Whether somebody else had started it. It is taken as it is, so options given now have no effect."""
     from spaces_runner import control
 
     started_at = control.status(space_id, face.settings).started_at
-    if started_at and datetime.fromisoformat(started_at) < asked_at:
-        face.say(f"{space_id} is at work already and keeps its options. Stop it first to change them.", Style.YELLOW)
+    if not started_at or datetime.fromisoformat(started_at) >= asked_at:
+        return False
+    face.say(f"{space_id} is at work already and keeps its options. Stop it first to change them.", Style.YELLOW)
+    return True
 
 
-def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
-    """Watch a Space that was just started, for as long as was asked for. Exits with 1 unless it came to RUNNING."""
+def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool, own: bool = True) -> None:
+    """Watch a Space for as long as was asked for. Exits with 1 unless it came to RUNNING.
+
+    `own`: this command started it, so that the end of this command ends it, unless it was asked to `detach`.
+    """
     if no_wait:
         face.say(f"Started {space_id}. See:  spaces-runner ps")
         show_data(space_id, face)
         return
     watch = Watch(space_id=space_id, face=face)
-    with (leaving if detach else stopping)(space_id, face):
+    with (stopping if own and not detach else leaving)(space_id, face):
         status = watch.attend()
         if detach or face.as_json:
             show_data(space_id, face)
@@ -93,7 +98,7 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool) -> None:
         if detach:
             face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")
             return
-        status = watch.stay()
+        status = watch.stay(own=own)
     say_end(status, face)
     raise typer.Exit(1 if status.stage.failed else 0)
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import typer
@@ -57,9 +57,9 @@ class Watch:
         self.linked = status.share_url
         return status
 
-    def stay(self) -> SpaceStatus:
-        """Pass on what the app prints until it ends."""
-        self.face.say("Ctrl-C stops it.", Style.DIM)
+    def stay(self, *, own: bool) -> SpaceStatus:
+        """Pass on what the app prints until it ends. `own`: an interrupt ends the Space, not only the watching."""
+        self.face.say("Ctrl-C stops it." if own else "Ctrl-C leaves it running.", Style.DIM)
         ended = threading.Event()
         log = threading.Thread(target=pass_on, args=(self.space_id, self.face, ended), daemon=True)
         log.start()
@@ -105,7 +105,8 @@ def say_end(status: SpaceStatus, face: Face) -> None:
     if status.error is None:
         face.say(f"{status.stage}: {clean_line(status.space)} ({status.id})", Style.BOLD)
         return
-    face.error(status.error)
+    told = {line for finding in status.findings for line in finding.lines}  # a finding has shown them already
+    face.error(replace(status.error, lines=()) if told.issuperset(status.error.lines) else status.error)
     which = "--run" if status.stage is Stage.RUNTIME_ERROR else "--build"
     face.say(f"hint: spaces-runner logs {status.id} {which}")
 

@@ -9,7 +9,8 @@ from spaces_runner.errors import ShareFailed
 from spaces_runner.settings import Settings
 from spaces_runner.tunnel import Ticket, Tunnel, fetch_ticket
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries for a link that was lost
+LATER_S, LATEST_S = 30.0, 1800.0  # ... and for one that could not be had: most often there is no way out at all
 
 
 class Links:
@@ -30,6 +31,7 @@ class Links:
         self._ticket: Ticket | None = None
         self._ticket_failed = False
         self._tunnels: dict[int, Tunnel] = {}
+        self._wanted: set[int] = set()  # ports whose link could not be had
         self.busy = False  # somebody waits for a link at this moment
 
     def prepare(self) -> None:
@@ -70,13 +72,17 @@ class Links:
         if port in self._tunnels:
             return self._tunnels[port].url
         ticket = self._get_ticket()
-        if ticket is None or self._closed.is_set():
+        if self._closed.is_set():
             return None
         try:
-            return self._start(ticket, port)
+            if ticket is not None:
+                return self._start(ticket, port)
         except ShareFailed as error:
             self._on_failed(error)
-            return None
+        if port not in self._wanted:
+            self._wanted.add(port)
+            Thread(target=self._keep_trying, args=(port, LATER_S, LATEST_S), name="later", daemon=True).start()
+        return None
 
     def _start(self, ticket: Ticket, port: int) -> str:
         tunnel = Tunnel(ticket, port, on_lost=lambda: self._lost(port))
@@ -102,9 +108,12 @@ class Links:
         with self._lock:
             self._tunnels.pop(port, None)
         self._on_change(port, None)
-        pause = FIRST_PAUSE_S
+        self._keep_trying(port, FIRST_PAUSE_S, LONGEST_PAUSE_S)
+
+    def _keep_trying(self, port: int, pause: float, longest: float) -> None:
+        """Until there is a link, or no use for one."""
         while not self._closed.wait(pause):
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            pause = min(pause * 2, longest)
             try:
                 with self._lock:
                     self._ticket = fetch_ticket(self._settings)  # the server may have moved

@@ -94,7 +94,10 @@ class Supervisor:
         job, token = self._job, self._job.settings.hf_token
         self._job = replace(job, settings=replace(job.settings, hf_token=None))
         values = tuple(secrets.read(job.settings, job.space_id).values())
-        return build(job, self._inbox, self._journal, (*values, token) if token else values)
+        try:
+            return build(job, self._inbox, self._journal, (*values, token) if token else values)
+        finally:
+            shutil.rmtree(self._dirs.build, ignore_errors=True)
 
     def _serve(self, plan: LaunchPlan) -> ErrorInfo:
         """Start the app, and start it again when it crashes. Returns why it is not started any more."""
@@ -103,7 +106,7 @@ class Supervisor:
         crashes = 0
         for restarts in count():
             outcome, seconds, ports, how = self._once(plan, restarts)
-            lines = tail(self._dirs.run_log, TRIAGE_LINES)
+            lines = verdict.last_life(tail(self._dirs.run_log, TRIAGE_LINES))
             if outcome is not Outcome.READY and not restarts:
                 return self._never_ran(plan, outcome, ports, how, lines)
             crashes = 1 if seconds >= self._backoff.healthy_s else crashes + 1
@@ -113,6 +116,8 @@ class Supervisor:
             self._journal.found(verdict.crashed(how, pause, lines))
             self._journal.starting(restarts + 1)
             self._inbox.sleep(pause)
+            with self._dirs.run_log.open("ab") as log:  # nobody else writes it now: the app's writer is closed
+                log.write(f"{verdict.NEXT_LIFE} {restarts + 1}\n".encode())
         raise AssertionError("count() has no end")
 
     def _once(self, plan: LaunchPlan, restarts: int) -> tuple[Outcome, float, tuple[int, ...], Exit]:

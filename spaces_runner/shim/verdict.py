@@ -8,7 +8,14 @@ from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
 
 LAST_LINES = 20
 TRACEBACK_LINES = 40
+NEXT_LIFE = "=== Spaces Runner starts the app again:"  # a line of the log between two lives of an app
 _TRACEBACK = "Traceback (most recent call last):"
+
+
+def last_life(lines: list[str]) -> list[str]:
+    """The lines since the app was last started."""
+    begins = max((number for number, line in enumerate(lines) if line.startswith(NEXT_LIFE)), default=-1)
+    return lines[begins + 1 :]
 
 
 def last_words(lines: list[str]) -> tuple[str, ...]:
@@ -22,7 +29,9 @@ def last_words(lines: list[str]) -> tuple[str, ...]:
 
 def exited(how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     """It ended before it answered."""
-    error = AppExited(f"The app ended {how} before it answered.", hint=_hint(findings), lines=last_words(lines))
+    error = AppExited(
+        f"The app ended {how} before it answered.", hint=_hint(findings, _ended(how)), lines=last_words(lines)
+    )
     return error.info
 
 
@@ -39,7 +48,7 @@ def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findin
 def crash_loop(count: int, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     return CrashLoop(
         f"The app ended {count} times in a row, the last time {how}; it is not started again.",
-        hint=_hint(findings),
+        hint=_hint(findings, _ended(how)),
         lines=last_words(lines),
     ).info
 
@@ -92,5 +101,14 @@ def defect(error: BaseException) -> ErrorInfo:
     )
 
 
-def _hint(findings: tuple[Finding, ...], otherwise: str = "The lines above are the last of its log.") -> str:
+def _ended(how: Exit) -> str:
+    """What to do about an app whose log tells no known cause."""
+    if how.code == 0:
+        return (
+            "The script came to its end without serving. Is app_file the right one? Does it want arguments, after --?"
+        )
+    return "The cause is the app's own: its log has the rest. Does its page on the Hub run? Then compare --python."
+
+
+def _hint(findings: tuple[Finding, ...], otherwise: str) -> str:
     return next((finding.remedy for finding in findings if finding.remedy), otherwise)

@@ -290,6 +290,30 @@ def test_a_space_that_is_stopped_elsewhere_ends_the_command(live: Cli, folder: P
     assert f"({name})" in err
 
 
+def test_ctrl_c_leaves_a_space_that_was_there_before(live: Cli, folder: Path) -> None:
+    first = live.data("run", str(folder), "--no-share", "--detach", timeout=400)
+    with ending(live.start("run", str(folder), "--no-share")) as command:
+        assert said(command, r"Local +(http://\S+)", 60) == first["local_url"]
+        said(command, r"(Ctrl-C leaves it running)", 10)
+        command.send_signal(signal.SIGINT)
+        command.communicate(timeout=20)
+    assert command.returncode == 130
+    assert get(first["local_url"]) == 200
+    line = json.loads(live("logs", first["id"], "--json", "--tail", "1").stdout)
+    assert set(line) == {"line"}
+
+
+def test_removing_is_all_or_nothing(live: Cli, folder: Path) -> None:
+    busy = live.data("run", str(folder), "--no-share", "--detach", timeout=400)["id"]
+    done = live("run", str(folder), "--name", "other", "--gpu", "77", "--detach")
+    assert done.returncode == 1
+    assert "no GPU '77'" in done.stderr
+    assert live("rm", "other", busy).returncode == 1
+    assert len(live.data("ps")) == 2
+    assert live("rm", "--force", "other", busy).returncode == 0
+    assert live.data("ps") == []
+
+
 def test_ctrl_c_leaves_a_space_in_the_background(live: Cli, folder: Path) -> None:
     name = live("run", str(folder), "--no-share", "--no-wait").stdout.strip()
     with ending(live.start("logs", name, "--follow")) as command:

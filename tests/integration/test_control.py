@@ -19,7 +19,7 @@ import pytest
 
 from spaces_runner import control
 from spaces_runner.codec import encode
-from spaces_runner.errors import LaunchError, SpaceBusy, UnknownSpace
+from spaces_runner.errors import BadOption, LaunchError, SpaceBusy, UnknownSpace
 from spaces_runner.process import Family
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
@@ -125,9 +125,10 @@ def test_a_killed_shim_takes_the_build_along(settings: Settings, slow: Settings)
     assert run.shim is not None
     assert run.shim.signal(signal.SIGKILL)
     status = control.wait(space_id, settings, timeout=30)  # it notices by itself
-    assert status.stage is Stage.RUNTIME_ERROR
+    assert status.stage is Stage.BUILD_ERROR
     assert status.error is not None
-    assert status.error.code == "shim_lost"
+    assert (status.error.code, status.error.stage) == ("shim_lost", Stage.BUILD_ERROR)
+    assert not settings.space(space_id).build.exists()
     assert family(settings, space_id).members() == ()
 
 
@@ -245,7 +246,7 @@ def test_a_run_whose_face_died_before_its_shim_was_there(settings: Settings) -> 
         db.execute("UPDATE runs SET created = created - 3600")
     db.close()
     assert control.sweep(settings) == (admission.space.id,)
-    assert store.run(admission.space.id).status.stage is Stage.RUNTIME_ERROR
+    assert store.run(admission.space.id).status.stage is Stage.BUILD_ERROR
 
 
 def test_a_shim_that_cannot_start_is_an_error_and_no_run_is_left(settings: Settings) -> None:
@@ -262,13 +263,44 @@ def test_pruning_removes_what_no_space_uses(settings: Settings) -> None:
     leftover = settings.spaces_dir / "gone"
     leftover.mkdir()
     (settings.environments_dir / "unused").mkdir(parents=True)
+    mirror = settings.mirrors_dir / "owner--name-0123456789.git"
+    mirror.mkdir(parents=True)
     told = control.prune(settings, dry_run=True)
-    assert told == {"environments": ["unused"], "leftovers": ["gone"]}
+    assert told == {"environments": ["unused"], "mirrors": [mirror.name], "leftovers": ["gone"], "caches": []}
     assert leftover.exists()
     assert control.prune(settings) == told
-    assert not leftover.exists()
-    assert not (settings.environments_dir / "unused").exists()
+    assert not any(path.exists() for path in (leftover, mirror, settings.environments_dir / "unused"))
     assert settings.space(space_id).root.exists()
+
+
+def test_pruning_the_cache_waits_for_builds(settings: Settings, slow: Settings) -> None:
+    own = replace(settings, home=str(settings.home_dir / "own"))
+    (own.uv_cache_dir / "wheels").mkdir(parents=True)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), replace(slow, home=own.home))
+    with pytest.raises(SpaceBusy):
+        control.prune(own, cache=True)
+    control.stop(space_id, own)
+    assert "cache" in control.prune(own, cache=True)["caches"]
+    assert not own.uv_cache_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "words"),
+    [
+        ("../x", None, "'../x' cannot be"),
+        ("", None, "cannot be"),
+        (None, "abc", "no Python version"),
+        (None, "2.7", "2.7"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything(
+    settings: Settings, name: str | None, python: str | None, words: str
+) -> None:
+    request = space(settings, "broken", BROKEN)
+    request = replace(request, name=name, options=replace(request.options, python=python))
+    with pytest.raises(BadOption, match=words):
+        control.start(request, settings)
+    assert control.statuses(settings) == ()
 
 
 def test_importing_it_is_quick() -> None:

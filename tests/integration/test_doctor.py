@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -108,3 +111,13 @@ def test_a_home_that_is_a_file_prevents_launches(settings: Settings) -> None:
     file = settings.home_dir / "file"
     file.touch()
     assert doctor.home(replace(settings, home=str(file))).verdict is Verdict.FAIL
+
+
+def test_it_starts_afresh_every_time(settings: Settings) -> None:
+    """Its checks run side by side, and import what they need: in a fresh process, as a person's."""
+    environ = {**os.environ, "SPACES_RUNNER_HOME": settings.home}
+    for _ in range(4):
+        line = [sys.executable, "-m", "spaces_runner", "doctor", "--json"]
+        done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert {check["name"] for check in json.loads(done.stdout)} >= {"uv", "pythons", "package-index"}

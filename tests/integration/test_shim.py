@@ -214,12 +214,15 @@ def test_five_crashes_in_a_row_are_the_end(shims: Shims) -> None:
     crash = """
     import os, threading, time
     threading.Thread(target=lambda: (time.sleep(2.6), os._exit(0))).start()
+    print("a life begins", flush=True)
     """
     shim = shims.start(crash + SERVE, backoff=Backoff(first_s=0.05, crashes=2))
     shim.until_stage(Stage.RUNNING)
     status = shim.until_stage(Stage.RUNTIME_ERROR, timeout=30).status
     assert status.error is not None
     assert status.error.code == "crash_loop"
+    assert status.error.lines.count("a life begins") == 1  # what it said in an earlier life is no cause of this end
+    assert "ended without serving" in status.error.hint
     assert status.restarts == 1
 
 
