@@ -104,9 +104,7 @@ def defect(error: BaseException) -> ErrorInfo:
 def _ended(how: Exit) -> str:
     """What to do about an app whose log tells no known cause."""
     if how.code == 0:
-        return (
-            "The script came to its end without serving. Is app_file the right one? Does it want arguments, after --?"
-        )
+        return "The script ended without serving. Is app_file the right one? Does it want arguments, after --?"
     return "The cause is the app's own: its log has the rest. Does its page on the Hub run? Then compare --python."
 
 
