@@ -99,13 +99,33 @@ def box(page: Page) -> Locator:
 
 
 def paste(page: Page, text: str) -> None:
-    box(page).fill(text)
+    fill(box(page), text)
+
+
+def fill(field: Locator, text: str) -> None:
+    """Type into a field for good: one that has just appeared may be set to its first value once more."""
+    for _ in range(20):
+        field.fill(text)
+        field.page.wait_for_timeout(250)
+        if field.input_value() == text:
+            return
+    raise AssertionError(f"The field does not keep {text!r}")
+
+
+def uncheck(field: Locator) -> None:
+    """As `fill`, for a box with a tick."""
+    for _ in range(20):
+        field.uncheck()
+        field.page.wait_for_timeout(250)
+        if not field.is_checked():
+            return
+    raise AssertionError("The box does not stay empty")
 
 
 def launch_without_link(page: Page, text: str) -> None:
     paste(page, text)
     page.get_by_role("button", name="Options").click()
-    page.get_by_label("Public link").uncheck()
+    uncheck(page.get_by_label("Public link"))
     page.get_by_role("button", name="Launch").click()
 
 
@@ -226,7 +246,7 @@ def test_wrong_input_gets_a_sentence(page: Page, text: str, words: re.Pattern[st
 def test_a_field_that_cannot_be_read_gets_a_sentence(page: Page, greeter: Path) -> None:
     paste(page, str(greeter))
     page.get_by_role("button", name="Options").click()
-    page.get_by_label("Variables").fill("no value")
+    fill(page.get_by_label("Variables"), "no value")
     page.get_by_role("button", name="Inspect").click()
     expect(page.locator("#notice").get_by_role("alert")).to_contain_text("is no variable", timeout=15_000)
 
