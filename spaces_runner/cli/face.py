@@ -48,11 +48,11 @@ class Face:
 
     def say(self, line: str = "", *styles: Style) -> None:
         """A line for people."""
-        print(styled(line, self.colour_err, *styles), file=sys.stderr, flush=True)  # noqa: T201
+        print(styled(line, self.colour_err, *styles), file=sys.stderr, flush=True)  # noqa: T201  # this is the face
 
     def out(self, line: str, *styles: Style) -> None:
         """A line of data."""
-        print(styled(line, self.colour_out, *styles), flush=True)  # noqa: T201
+        print(styled(line, self.colour_out, *styles), flush=True)  # noqa: T201  # this is the face
 
     def data(self, value: Any) -> None:
         """A value of ours as JSON."""

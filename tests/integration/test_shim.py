@@ -303,7 +303,7 @@ def test_a_sweep_leaves_alone_what_runs(shims: Shims) -> None:
 def test_orphans_come_to_the_shim_and_are_waited_for(shims: Shims) -> None:
     orphan = """
     import os, subprocess, sys
-    subprocess.run([sys.executable, "-S", "-c", "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(1)"])
+    subprocess.run([sys.executable, "-S", "-c", "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(10)"])
     """  # noqa: E501  # a program in a program
     shim = shims.start(orphan + SERVE)
     shim.until_stage(Stage.RUNNING)
@@ -313,7 +313,9 @@ def test_orphans_come_to_the_shim_and_are_waited_for(shims: Shims) -> None:
         found = (read_process(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit())
         return [process.pid for process in found if process and process.parent == me]
 
+    assert len(children()) == 2, "the app and its orphan"
     until(lambda: len(children()) == 1, timeout=20)
+    assert shim.run.status.stage is Stage.RUNNING
 
 
 def test_an_app_that_prints_fast_is_logged_whole(shims: Shims) -> None:
