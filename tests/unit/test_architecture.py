@@ -49,6 +49,37 @@ def test_the_app_is_torch_free_outside_inference() -> None:
             assert "torch" not in {name.partition(".")[0] for name in imported(path)}, path
 
 
+@pytest.mark.parametrize("path", modules("app/inference"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_knows_no_web_app(path: Path) -> None:
+    names = imported(path)
+    assert not {name.partition(".")[0] for name in names} & {"gradio", "gradio_client"}
+    assert not [name for name in names if name.startswith("app.") and not name.startswith("app.inference")]
+
+
+# A room of the core, and the rooms it must not know. What is nearer to the tensors knows less of the world.
+CORE = {
+    "engine": {"catalog", "pool", "prompts", "remote", "server", "service", "weights"},
+    "families": {"catalog", "engine", "pool", "prompts", "remote", "server", "service", "weights"},
+    "prompts": {"catalog", "engine", "families", "pool", "remote", "server", "service", "weights"},
+    "server": {"engine", "families", "loaded", "pool", "weights"},
+    "weights": {"engine", "pool", "remote", "server", "service"},
+}
+
+
+@pytest.mark.parametrize("room", sorted(CORE))
+def test_the_rooms_of_the_core_know_only_what_is_below(room: str) -> None:
+    unknown = {f"app.inference.{other}" for other in CORE[room]}
+    for path in modules(f"app/inference/{room}"):
+        seen = {name for name in imported(path) for other in unknown if name == other or name.startswith(f"{other}.")}
+        assert not seen, path
+
+
+@pytest.mark.parametrize("room", ["server", "prompts"])
+def test_protocols_and_prompts_are_torch_free(room: str) -> None:
+    for path in modules(f"app/inference/{room}"):
+        assert not {name.partition(".")[0] for name in imported(path)} & {"torch", "transformers"}, path
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ("gradio", "torch", "pydantic", "git", "libcst", "httpx", "huggingface_hub", "rich", "typer")
     code = f"import sys, spaces_runner; print([name for name in {heavy!r} if name in sys.modules])"
