@@ -5,10 +5,15 @@
     │   ├── BadSampling             a sampling value out of its range
     │   ├── PromptTooLong           with both numbers
     │   ├── BadImage                bytes that are no picture, or too large a one
-    │   └── ImagesNotSupported      a picture to a model that reads text alone
+    │   ├── ImagesNotSupported      a picture to a model that reads text alone
+    │   ├── NotSupported            part of the protocol, and not offered here
+    │   ├── MalformedBody     400   not the JSON it should be
+    │   └── BodyTooLarge      413   with both numbers
     ├── UnknownModel          404   the known ones are listed
     ├── UnknownAdapter        404   likewise
     ├── Unauthorized          401   no token, or one that opens nothing
+    ├── Forbidden             403   a key that may not do this
+    ├── KeysUnreadable        503   the file of the keys is not one, or is not safe
     ├── Overloaded            429   the queue is full; `retry_after` says when to come back
     ├── ModelUnavailable      503   the model cannot be served now
     │   ├── WeightsMissing          neither the directory nor the Hub has them
@@ -77,6 +82,23 @@ class ImagesNotSupported(BadRequest):
     code = "images_not_supported"
 
 
+class NotSupported(BadRequest):
+    code = "not_supported"
+
+
+class MalformedBody(BadRequest):
+    code = "malformed_body"
+    status = 400
+
+
+class BodyTooLarge(BadRequest):
+    code = "body_too_large"
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is too large; at most {limit} bytes are read.")
+
+
 class UnknownModel(InferenceError):
     code = "unknown_model"
     status = 404
@@ -97,6 +119,16 @@ class UnknownAdapter(InferenceError):
 class Unauthorized(InferenceError):
     code = "unauthorized"
     status = 401
+
+
+class Forbidden(InferenceError):
+    code = "forbidden"
+    status = 403
+
+
+class KeysUnreadable(InferenceError):
+    code = "keys_unreadable"
+    status = 503
 
 
 class Overloaded(InferenceError):
