@@ -8,7 +8,7 @@
     │   ├── ImagesNotSupported      a picture to a model that reads text alone
     │   ├── NotSupported            part of the protocol, and not offered here
     │   ├── MalformedBody     400   not the JSON it should be
-    │   └── BodyTooLarge      413   with both numbers
+    │   └── BodyTooLarge      413   more than is read
     ├── UnknownModel          404   the known ones are listed
     ├── UnknownAdapter        404   likewise
     ├── Unauthorized          401   no token, or one that opens nothing
@@ -18,7 +18,9 @@
     ├── ModelUnavailable      503   the model cannot be served now
     │   ├── WeightsMissing          neither the directory nor the Hub has them
     │   ├── WeightsCorrupt          they are there and cannot be read
+    │   ├── WeightsMismatch         whole, but not what the catalogue takes them for
     │   └── NoRoom                  they do not fit beside what is in use
+    ├── BadCatalog            503   a file of models says what cannot be meant; told before anything is served
     ├── GenerationFailed      500   this one request failed; the engine goes on
     │   ├── OutOfMemory             the device had no room for it
     │   └── Interrupted             the model was taken away, or the core shut down, before it was done
@@ -153,8 +155,17 @@ class WeightsCorrupt(ModelUnavailable):
     code = "weights_corrupt"
 
 
+class WeightsMismatch(ModelUnavailable):
+    code = "weights_mismatch"
+
+
 class NoRoom(ModelUnavailable):
     code = "no_room"
+
+
+class BadCatalog(InferenceError):
+    code = "bad_catalog"
+    status = 503
 
 
 class GenerationFailed(InferenceError):
