@@ -1,0 +1,190 @@
+"""A Service that follows a script, and the server over it on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from app.inference.errors import InferenceError, UnknownModel
+from app.inference.server import AnyOf, Bounds, Caller, Keys, OneKey, Server, bind, create_app, url
+from app.inference.types import (
+    Delta,
+    Event,
+    Family,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    ModelCard,
+    ModelStatus,
+    Precision,
+    Queued,
+    Residency,
+    SamplingParams,
+    Started,
+    Token,
+    Usage,
+)
+
+TOKEN = "token-of-the-owner"
+GUEST = "token-of-a-guest"
+Step = Event | InferenceError | float  # an event, an error that is raised, a pause in seconds
+Script = Callable[[GenerateRequest], Sequence[Step]]
+
+
+def card(name: str, **changes: object) -> ModelCard:
+    plain = ModelCard(
+        name=name,
+        title=name.title(),
+        family=Family.LLAMA,
+        weights="owner/llama",
+        precision=Precision.FP32,
+        prompt="alpaca",
+        context=512,
+        defaults=SamplingParams(max_tokens=64, temperature=0.1, top_p=0.75, stop=("### Instruction:",)),
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]  # the fields of a card by name
+
+
+CARDS = (
+    card("alpaca", adapter="owner/alpaca-adapter"),
+    card("guanaco", adapter="owner/guanaco-adapter", prompt="guanaco"),
+    card("storyteller", family=Family.MPT, weights="mosaic/storyteller", prompt="mpt-storywriter", demo=True),
+    card("llava", family=Family.LLAVA, weights="/models/llava", prompt="llava"),
+)
+
+
+def saying(*texts: str, prompt_tokens: int = 7, seed: int = 5) -> list[Step]:
+    """A whole answer, a token for each text."""
+    return [
+        Queued(position=0),
+        Started(prompt_tokens=prompt_tokens, reused_tokens=3, seed=seed),
+        *(delta(text, number) for number, text in enumerate(texts, 10)),
+        finished(len(texts), prompt_tokens=prompt_tokens),
+    ]
+
+
+def delta(text: str, number: int = 10) -> Delta:
+    return Delta(text=text, tokens=(token(text, number),))
+
+
+def token(text: str, number: int = 10, *, special: bool = False) -> Token:
+    return Token(id=number, text=text, logprob=-0.5, special=special)
+
+
+def finished(tokens: int, reason: FinishReason = FinishReason.EOS, prompt_tokens: int = 7) -> Finished:
+    usage = Usage(
+        prompt_tokens=prompt_tokens,
+        generated_tokens=tokens,
+        reused_tokens=3,
+        queue_s=0.01,
+        prefill_s=0.02,
+        decode_s=0.5,
+    )
+    return Finished(reason=reason, usage=usage, stop="###" if reason is FinishReason.STOP else None)
+
+
+def hello(request: GenerateRequest) -> list[Step]:
+    return saying("Hello", " there", "!")
+
+
+@dataclass(slots=True)
+class ScriptedService:
+    """Answers as `script` says. `cancelled`: when each request was closed before its end (time.monotonic())."""
+
+    script: Script = hello
+    offered: tuple[ModelCard, ...] = CARDS
+    requests: list[GenerateRequest] = field(default_factory=list)
+    cancelled: dict[str, float] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    residency: dict[str, Residency] = field(default_factory=dict)
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        return self.offered
+
+    def status(self) -> tuple[ModelStatus, ...]:
+        return tuple(self._status(one) for one in self.offered)
+
+    def _status(self, one: ModelCard) -> ModelStatus:
+        residency = self.residency.get(one.name, Residency.ABSENT)
+        size = 1000 if residency is Residency.RESIDENT else 0
+        return ModelStatus(card=one, residency=residency, device="cpu", weight_bytes=size, kv_tokens=size)
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
+        self.requests.append(request)
+        try:
+            for step in self.script(request):
+                if isinstance(step, InferenceError):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    yield step
+            self.ended.append(request.id)
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled[request.id] = time.monotonic()
+            raise
+
+    async def count_tokens(self, model: str, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, text))
+
+    async def load(self, model: str) -> None:
+        self._become(model, Residency.RESIDENT)
+
+    async def sleep(self, model: str) -> None:
+        self._become(model, Residency.ASLEEP)
+
+    async def unload(self, model: str) -> None:
+        self._become(model, Residency.ABSENT)
+
+    def _become(self, model: str, residency: Residency) -> None:
+        names = [one.name for one in self.offered]
+        if model not in names:
+            raise UnknownModel(model, names)
+        self.residency[model] = residency
+
+
+KEYS = AnyOf((OneKey(TOKEN), OneKey(GUEST, Caller(name="guest"))))
+
+
+@contextmanager
+def serving(service: ScriptedService, keys: Keys = KEYS, bounds: Bounds | None = None) -> Iterator[str]:
+    """The server over `service` in a thread of its own; its address. Ends with the context."""
+    listener = bind("127.0.0.1", 0)
+    answers = threading.Event()
+    server = Server(create_app(service, keys, bounds), on_started=answers.set)
+    server.config.timeout_graceful_shutdown = 1
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert answers.wait(10), "the server does not answer"
+        yield url(listener)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Waits for `condition`, and fails when it does not come about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+def core(service: ScriptedService) -> Iterator[str]:
+    with serving(service) as address:
+        yield address
