@@ -1,0 +1,100 @@
+"""A request to what an engine takes: pictures decoded, text as token ids, within the context. Blocks; no state.
+
+What is decided here:
+
+* The prompt begins with the beginning-of-text token where the family was trained with one, once.
+* A prompt that leaves no room for an answer is an error, with both numbers. With `truncate` its beginning is dropped
+  instead, as the TGI protocol says: at most `truncate` tokens are kept, and few enough that an answer has room.
+* `max_tokens` is a ceiling: where the context is full before, the answer ends there, with the reason "length".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.inference.errors import BadRequest, ImagesNotSupported, PromptTooLong
+from app.inference.loaded import LoadedModel
+from app.inference.pool import images
+from app.inference.types import Family, GenerateRequest, ModelCard, SamplingParams
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+_BEGINS_WITH_BOS = (Family.LLAMA, Family.LLAVA)
+
+
+def pictures(card: ModelCard, request: GenerateRequest) -> list[Image]:
+    """Raises ImagesNotSupported, BadImage."""
+    if request.prompt.images and card.family is not Family.LLAVA:
+        raise ImagesNotSupported(f"{card.title} reads text alone; it cannot look at a picture.", param="messages")
+    return [images.decode(data) for data in request.prompt.images]
+
+
+def pixels(loaded: LoadedModel, shown: Sequence[Image]) -> torch.Tensor | None:
+    """[pictures, 3, H, W] as the model's processor makes them; None where there are none."""
+    if not shown or loaded.processor is None:
+        return None
+    values: torch.Tensor = loaded.processor.image_processor(images=list(shown), return_tensors="pt")["pixel_values"]
+    return values
+
+
+def token_ids(loaded: LoadedModel, text: str) -> tuple[int, ...]:
+    """Special tokens that stand in `text` become themselves; the one that begins every text is added."""
+    ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
+    bos = loaded.tokenizer.bos_token_id
+    if loaded.family in _BEGINS_WITH_BOS and bos is not None and ids[:1] != [bos]:
+        ids = [bos, *ids]
+    return tuple(ids)
+
+
+def prompt_ids(loaded: LoadedModel, card: ModelCard, request: GenerateRequest) -> tuple[int, ...]:
+    """The prompt with each picture's one token become as many as the picture has. Raises BadRequest, PromptTooLong."""
+    count = len(request.prompt.images)
+    ids = token_ids(loaded, request.prompt.text)
+    if not ids:
+        raise BadRequest("The prompt is empty.", param="prompt")
+    if card.family is Family.LLAVA:
+        ids = _with_pictures(loaded, ids, count)
+    return _within_context(ids, card, request, keep_all=bool(count))
+
+
+def sampling(card: ModelCard, request: GenerateRequest, prompt_tokens: int) -> SamplingParams:
+    return replace(request.sampling, max_tokens=min(request.sampling.max_tokens, card.context - prompt_tokens))
+
+
+def stops(card: ModelCard, request: GenerateRequest, of_prompt: Sequence[str]) -> tuple[str, ...]:
+    """The request's, the card's and those of its prompt format, each once."""
+    return tuple(dict.fromkeys((*request.sampling.stop, *card.defaults.stop, *of_prompt)))
+
+
+def _with_pictures(loaded: LoadedModel, ids: Sequence[int], count: int) -> tuple[int, ...]:
+    config = loaded.model.config
+    marker: int = config.image_token_id
+    marked = sum(1 for one in ids if one == marker)
+    if marked != count:
+        raise BadRequest(f"The prompt has {marked} places for pictures, and {count} pictures came.", param="prompt")
+    each = _tokens_of_a_picture(config.vision_config, config.vision_feature_select_strategy)
+    return tuple(token for one in ids for token in ([marker] * each if one == marker else [one]))
+
+
+def _tokens_of_a_picture(vision: object, strategy: str) -> int:
+    """One for each patch; "full" keeps the tower's own summary token, too."""
+    side: int = vars(vision)["image_size"] // vars(vision)["patch_size"]
+    return side * side + (1 if strategy == "full" else 0)
+
+
+def _within_context(
+    ids: tuple[int, ...], card: ModelCard, request: GenerateRequest, *, keep_all: bool
+) -> tuple[int, ...]:
+    if request.truncate is not None and not keep_all:
+        answer = min(request.sampling.max_tokens, max(1, card.context // 4))
+        keep = min(request.truncate, card.context - answer)
+        if len(ids) > keep:
+            first = ids[:1] if card.family in _BEGINS_WITH_BOS else ()
+            ids = (first + ids[len(ids) - keep + len(first) :])[:keep]
+    if len(ids) >= card.context:
+        raise PromptTooLong(len(ids), card.context - 1)
+    return ids

@@ -1,0 +1,18 @@
+"""What the pool can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Times are in seconds."""
+
+    ttl_s: float = 900.0  # an unused model goes to sleep after this, and is let go after FORGET times this
+    patience_s: float = 60.0  # for a model in use to be done, so that another can have its place
+    tick_s: float = 0.2  # how often Loading is told
+    busy_retry_s: int = 5
+
+
+FORGET = 4

@@ -1,0 +1,76 @@
+"""One base model with all that stands over it, as the pool knows it. Changed in the asyncio loop alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.inference.errors import InferenceError
+from app.inference.loaded import LoadedModel
+from app.inference.pool.tools import Engine, Parked
+from app.inference.types import ModelCard, ModelStatus, Residency
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Seat:
+    """`cards` share a base: it is there once for all of them.
+
+    `inside`: requests that run in its engine or are about to. `outside`: requests that wait for it to be resident.
+    `leaving`: nobody may go in, because it is about to be moved. `kv_bytes`: of its engine when awake.
+    """
+
+    cards: tuple[ModelCard, ...]
+    used_at: float
+    state: Residency = Residency.ABSENT
+    loaded: LoadedModel | None = None
+    engine: Engine | None = None
+    parked: Parked | None = None
+    inside: int = 0
+    outside: int = 0
+    leaving: bool = False
+    weight_bytes: int = 0
+    kv_bytes: int = 0
+    doing: str = ""
+    fraction: float = 0.0
+    error: InferenceError | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.state is Residency.RESIDENT and not self.leaving
+
+    @property
+    def unused(self) -> bool:
+        return not self.inside and not self.outside
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes up on the device now."""
+        kv_bytes = self.kv_bytes if self.state is Residency.RESIDENT else 0
+        return (0 if self.parked else self.weight_bytes) + kv_bytes
+
+    @property
+    def title(self) -> str:
+        return " and ".join(card.title for card in self.cards)
+
+    def clear(self, state: Residency = Residency.ABSENT, error: InferenceError | None = None) -> None:
+        """Let go of everything."""
+        self.loaded = self.engine = self.parked = None
+        self.weight_bytes = self.kv_bytes = 0
+        self.state, self.error = state, error
+        self.doing, self.fraction = "", 0.0
+
+    def status(self, card: ModelCard, device: str) -> ModelStatus:
+        """What `card`, one of ours, takes up. Weights that sleep are counted where they are: in the host's memory."""
+        stats = self.engine.stats if self.engine and self.state is Residency.RESIDENT else None
+        return ModelStatus(
+            card=card,
+            residency=self.state,
+            device=("cpu" if self.parked else device) if self.weight_bytes else "",
+            weight_bytes=self.weight_bytes,
+            kv_bytes=self.kv_bytes if stats else 0,
+            kv_tokens=stats.kv_tokens if stats else 0,
+            kv_tokens_used=stats.kv_tokens_used if stats else 0,
+            running=stats.running if stats else 0,
+            waiting=(stats.waiting if stats else 0) + self.outside,
+            fraction=self.fraction,
+            error=self.error.sentence if self.error else "",
+        )

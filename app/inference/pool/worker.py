@@ -1,0 +1,137 @@
+"""The one thread that steps every engine: fair by tokens between them, asleep while none has work. Knows no model."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from app.inference.errors import GenerationFailed
+from app.inference.pool.tools import Engine
+
+STALL_S = 0.01  # between two tries of engines that have work and cannot do it yet
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Rotation(Generic[_T]):
+    """Whose turn it is: of those at work the one that was charged least.
+
+    One that comes back to work begins level with the least charged: a rest is no credit.
+    """
+
+    def __init__(self) -> None:
+        self._charged: dict[_T, float] = {}
+        self._at_work: frozenset[_T] = frozenset()
+
+    def next(self, at_work: Sequence[_T]) -> _T:
+        """Of `at_work`, which is not empty."""
+        stayed = [self._charged[one] for one in at_work if one in self._at_work]
+        level = min(stayed, default=max(self._charged.values(), default=0.0))
+        for one in at_work:
+            if one not in self._at_work:
+                self._charged[one] = max(self._charged.get(one, 0.0), level)
+        self._at_work = frozenset(at_work)
+        return min(at_work, key=lambda one: self._charged[one])
+
+    def charge(self, one: _T, tokens: int) -> None:
+        """A turn costs at least one token."""
+        self._charged[one] += max(tokens, 1)
+
+    def forget(self, one: _T) -> None:
+        self._charged.pop(one, None)
+        self._at_work -= {one}
+
+
+class Worker:
+    """Started by `start`. `on_broken` hears, in this thread, of an engine whose step failed as a whole."""
+
+    def __init__(self, on_broken: Callable[[Engine, Exception], None]) -> None:
+        self._on_broken = on_broken
+        self._engines: list[Engine] = []
+        self._errands: deque[Callable[[], None]] = deque()
+        self._rotation: Rotation[Engine] = Rotation()
+        self._changed = threading.Condition()
+        self._stepping: Engine | None = None
+        self._stalled = 0  # engines that could do nothing, one after the other
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engines", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, engine: Engine) -> None:
+        with self._changed:
+            self._engines.append(engine)
+            self._changed.notify_all()
+
+    def remove(self, engine: Engine) -> None:
+        """Step it no more. Returns when no step of it is going on."""
+        with self._changed:
+            self._engines = [one for one in self._engines if one is not engine]
+            self._rotation.forget(engine)
+            self._changed.wait_for(lambda: self._stepping is not engine)
+
+    def do(self, errand: Callable[[], None]) -> None:
+        """Call it soon, in the thread that steps: for what must not happen during a step."""
+        with self._changed:
+            self._errands.append(errand)
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """There may be work."""
+        with self._changed:
+            self._stalled = 0
+            self._changed.notify_all()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread after the step it is in, and wait for that at most `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (engine := self._next()) is not None:
+            self._step(engine)
+
+    def _next(self) -> Engine | None:
+        """Wait for an engine with work; None to end."""
+        with self._changed:
+            while not self._stopping:
+                while self._errands:
+                    self._errands.popleft()()
+                at_work = [engine for engine in self._engines if not engine.idle]
+                if at_work and self._stalled < len(at_work):
+                    self._stepping = self._rotation.next(at_work)
+                    return self._stepping
+                self._changed.wait(STALL_S if at_work else None)
+                self._stalled = 0
+        return None
+
+    def _step(self, engine: Engine) -> None:
+        before = _tokens(engine)
+        try:
+            worked = engine.step()
+        except Exception as error:  # noqa: BLE001  # the boundary: one engine's failure must not end the others'
+            _LOG.exception("A step of an engine failed")
+            engine.fail_all(GenerationFailed("The engine failed.", hint="Try again; the core's log says more."))
+            self._on_broken(engine, error)
+            worked = False
+            with self._changed:
+                self._engines = [one for one in self._engines if one is not engine]
+        with self._changed:
+            self._stepping = None
+            self._stalled = 0 if worked else self._stalled + 1
+            if engine in self._engines:
+                self._rotation.charge(engine, _tokens(engine) - before)
+            self._changed.notify_all()
+
+
+def _tokens(engine: Engine) -> int:
+    stats = engine.stats
+    return stats.generated_tokens + stats.prefilled_tokens
