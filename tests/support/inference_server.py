@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import httpx
 import pytest
 
 from app.inference.errors import InferenceError, UnknownModel
@@ -34,7 +35,7 @@ from app.inference.types import (
 TOKEN = "token-of-the-owner"
 GUEST = "token-of-a-guest"
 Step = Event | InferenceError | float  # an event, an error that is raised, a pause in seconds
-Script = Callable[[GenerateRequest], Sequence[Step]]
+Script = Callable[[GenerateRequest], Iterable[Step]]
 
 
 def card(name: str, **changes: object) -> ModelCard:
@@ -123,11 +124,13 @@ class ScriptedService:
                     raise step
                 if isinstance(step, float):
                     await asyncio.sleep(step)
-                else:
-                    yield step
-            self.ended.append(request.id)
+                    continue
+                if isinstance(step, Finished):
+                    self.ended.append(request.id)
+                yield step
         except (GeneratorExit, asyncio.CancelledError):
-            self.cancelled[request.id] = time.monotonic()
+            if request.id not in self.ended:
+                self.cancelled[request.id] = time.monotonic()
             raise
 
     async def count_tokens(self, model: str, text: str) -> tuple[int, ...]:
@@ -180,11 +183,30 @@ def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 @pytest.fixture
-def service() -> ScriptedService:
+def scripted() -> ScriptedService:
     return ScriptedService()
 
 
 @pytest.fixture
-def core(service: ScriptedService) -> Iterator[str]:
-    with serving(service) as address:
-        yield address
+def address(scripted: ScriptedService) -> Iterator[str]:
+    """Where the server over `scripted` answers."""
+    with serving(scripted) as url_of_it:
+        yield url_of_it
+
+
+@pytest.fixture
+def http(address: str) -> Iterator[httpx.Client]:
+    """A client with the owner's token."""
+    with httpx.Client(base_url=address, headers=bearer(TOKEN), timeout=20) as client:
+        yield client
+
+
+def bearer(token_of: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token_of}"}
+
+
+def lines(response: httpx.Response) -> Iterator[str]:
+    """The data of each event of a stream, as it comes."""
+    for line in response.iter_lines():
+        if line.startswith("data:"):
+            yield line.removeprefix("data:").strip()
