@@ -1,0 +1,484 @@
+"""Checkpoints in the formats in which the originals were published, tiny and with random weights.
+
+Written from what is documented of those files, by this module's own hands: JSON as text, safetensors byte by byte,
+pickles by torch.save. Nothing of the loader is used, nor what transformers would write today.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sentencepiece
+import torch
+from PIL import Image
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    MptConfig,
+    MptForCausalLM,
+    PreTrainedModel,
+)
+
+Tensors = Mapping[str, torch.Tensor]
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+VOCABULARY = 320
+IMAGE_TOKEN = 319
+WORDS = "the capital of France is Paris a llama lives in Andes and eats grass what where who when"
+LAYOUTS = ("bin", "bin-sharded", "safetensors", "safetensors-sharded")
+
+
+# Models to write and to compare with
+
+
+def llama(seed: int = 0) -> LlamaForCausalLM:
+    """Two layers, 64 wide."""
+    return _random(LlamaForCausalLM(_llama_config()), seed)
+
+
+def mpt(seed: int = 0, *, clip_qkv: float | None = None) -> MptForCausalLM:
+    config = MptConfig(
+        d_model=64,
+        n_heads=4,
+        n_layers=2,
+        vocab_size=VOCABULARY,
+        max_seq_len=64,
+        attn_config={"clip_qkv": clip_qkv},
+        use_cache=True,
+    )
+    return _random(MptForCausalLM(config), seed)
+
+
+def llava(seed: int = 0) -> LlavaForConditionalGeneration:
+    """28 pixels in patches of 14: four image tokens."""
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=14
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=_llama_config(),
+        image_token_id=IMAGE_TOKEN,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
+    return _random(LlavaForConditionalGeneration(config), seed)
+
+
+def picture(seed: int = 0, size: int = 28) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (size, size, 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+def _llama_config() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=128,
+    )
+
+
+def _random(model: Model, seed: int) -> Model:
+    generator = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data.normal_(0, 0.12, generator=generator)
+        weight.requires_grad_(False)
+    model.train(False)
+    return model
+
+
+# Files of tensors
+
+
+def write_tensors(directory: Path, tensors: Tensors, layout: str, stem: str = "") -> None:
+    """`tensors` in one file, or in two shards under an index, named as the originals are."""
+    kind, _, sharded = layout.partition("-")
+    name = {"bin": "pytorch_model", "safetensors": "model"}[kind]
+    write = {"bin": torch.save, "safetensors": write_safetensors}[kind]
+    if not sharded:
+        write(dict(tensors), directory / f"{stem or name}.{kind}")
+        return
+    keys = sorted(tensors)
+    shards = {f"{name}-0000{n}-of-00002.{kind}": keys[n - 1 :: 2] for n in (1, 2)}
+    for shard, names in shards.items():
+        write({key: tensors[key] for key in names}, directory / shard)
+    weight_map = {key: shard for shard, names in shards.items() for key in names}
+    write_json(directory / f"{name}.{kind}.index.json", {"metadata": {"total_size": 0}, "weight_map": weight_map})
+
+
+def write_safetensors(tensors: Tensors, path: Path) -> None:
+    """By the format's description: the header's length, the header, the bytes."""
+    kinds = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = b""
+    for name, tensor in tensors.items():
+        content = tensor.contiguous().view(torch.uint8).numpy().tobytes()
+        place = [len(body), len(body) + len(content)]
+        header[name] = {"dtype": kinds[tensor.dtype], "shape": list(tensor.shape), "data_offsets": place}
+        body += content
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2))
+
+
+def _directory(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _half(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """The tensors as they were published, in half precision. The reference is rounded with them."""
+    for weight in model.parameters():
+        weight.data = weight.data.half().float()
+    return {name: tensor.half() for name, tensor in model.state_dict().items()}
+
+
+# LLaMA, as converted in spring 2023
+
+
+def write_llama(path: Path, model: LlamaForCausalLM, layout: str = "bin-sharded") -> Path:
+    """With a rotary table per layer, pad_token_id -1, bos and eos 0, and the class's name in its first spelling."""
+    tensors = _half(model)
+    for layer in range(model.config.num_hidden_layers):
+        tensors[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
+    write_tensors(_directory(path), tensors, layout)
+    write_json(
+        path / "config.json",
+        {
+            "architectures": ["LLaMAForCausalLM"],
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "hidden_act": "silu",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "initializer_range": 0.02,
+            "max_sequence_length": 128,
+            "model_type": "llama",
+            "num_attention_heads": 4,
+            "num_hidden_layers": 2,
+            "pad_token_id": -1,
+            "rms_norm_eps": 1e-06,
+            "torch_dtype": "float16",
+            "transformers_version": "4.27.0.dev0",
+            "use_cache": True,
+            "vocab_size": VOCABULARY,
+        },
+    )
+    write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
+    write_llama_tokenizer(path)
+    return path
+
+
+def write_llama_tokenizer(path: Path, added: str | None = None) -> None:
+    """tokenizer.json with the joints of the converted LLaMA tokenizer of 2023: spaces as "▁", bytes to fall back on."""
+    specials = ["<unk>", "<s>", "</s>"]
+    pieces = ["▁", *"abcdefghijklmnopqrstuvwxyzAFPWCI.?:'", "▁l", "ll", "am"]
+    vocab = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    bpe = models.BPE(
+        vocab={piece: number for number, piece in enumerate(vocab)},
+        merges=[("▁", "l"), ("l", "l"), ("a", "m")],
+        unk_token="<unk>",
+        fuse_unk=True,
+        byte_fallback=True,
+    )
+    tokenizer = Tokenizer(bpe)
+    tokenizer.add_special_tokens([AddedToken(special, normalized=False, special=True) for special in specials])
+    if added:
+        fill = [AddedToken(f"<fill{n}>", special=True) for n in range(len(vocab), IMAGE_TOKEN)]
+        tokenizer.add_special_tokens([*fill, AddedToken(added, normalized=False, special=True)])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    tokenizer.save(str(path / "tokenizer.json"))
+    token = {"__type": "AddedToken", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    write_json(
+        path / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "bos_token": {**token, "content": "<s>"},
+            "eos_token": {**token, "content": "</s>"},
+            "unk_token": {**token, "content": "<unk>"},
+            "pad_token": None,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 2048,
+            "sp_model_kwargs": {},
+            "tokenizer_class": "LlamaTokenizer",
+        },
+    )
+
+
+def write_sentencepiece(path: Path) -> Path:
+    """tokenizer.model alone, beside a tokenizer_config.json that names no special tokens: the first conversions."""
+    (path / "tokenizer.json").unlink(missing_ok=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([WORDS] * 20),
+        model_prefix=str(path / "tokenizer"),
+        vocab_size=VOCABULARY - 10,
+        model_type="bpe",
+        byte_fallback=True,
+        character_coverage=1.0,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        minloglevel=2,
+    )
+    (path / "tokenizer.vocab").unlink()
+    write_json(
+        path / "tokenizer_config.json",
+        {
+            "bos_token": "",
+            "eos_token": "",
+            "unk_token": "",
+            "model_max_length": 1000000000000000019884624838656,
+            "tokenizer_class": "LLaMATokenizer",
+        },
+    )
+    write_json(path / "special_tokens_map.json", {})
+    return path / "tokenizer.model"
+
+
+# Adapters
+
+ALPACA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+GUANACO_TARGETS = (*ALPACA_TARGETS, "gate_proj", "up_proj", "down_proj")
+
+
+def write_alpaca(path: Path, kind: str = "bin", seed: int = 1, width: int = 64) -> dict[str, torch.Tensor]:
+    """As tloen/alpaca-lora-7b: rank 16 on the attention, keys of an early peft in its configuration."""
+    config = {
+        "base_model_name_or_path": "decapoda-research/llama-7b-hf",
+        "bias": "none",
+        "enable_lora": None,
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": 16,
+        "lora_dropout": 0.05,
+        "merge_weights": False,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": 16,
+        "target_modules": list(ALPACA_TARGETS),
+        "task_type": "CAUSAL_LM",
+    }
+    return _write_adapter(path, config, kind, seed, width)
+
+
+def write_guanaco(path: Path, kind: str = "bin", seed: int = 2) -> dict[str, torch.Tensor]:
+    """As qlora.py writes it: rank 64 on all seven linear layers."""
+    config = {
+        "base_model_name_or_path": "huggyllama/llama-7b",
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": 16,
+        "lora_dropout": 0.1,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": 64,
+        "target_modules": list(GUANACO_TARGETS),
+        "task_type": "CAUSAL_LM",
+    }
+    return _write_adapter(path, config, kind, seed, 64)
+
+
+def _write_adapter(path: Path, config: dict[str, Any], kind: str, seed: int, width: int) -> dict[str, torch.Tensor]:
+    """Writes the adapter and returns its tensors by the names they have in the file."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"gate_proj": (width, 128), "up_proj": (width, 128), "down_proj": (128, width)}
+    tensors = {}
+    for layer in range(2):
+        for target in config["target_modules"]:
+            block = "mlp" if target in shapes else "self_attn"
+            inputs, outputs = shapes.get(target, (width, width))
+            stem = f"base_model.model.model.layers.{layer}.{block}.{target}"
+            halves = {"A": (config["r"], inputs), "B": (outputs, config["r"])}
+            for half, shape in halves.items():
+                tensors[f"{stem}.lora_{half}.weight"] = torch.randn(shape, generator=generator) * 0.1
+    write_json(_directory(path) / "adapter_config.json", config)
+    write_tensors(path, tensors, kind, stem="adapter_model")
+    return tensors
+
+
+# MPT
+
+
+def write_mpt(path: Path, model: MptForCausalLM, layout: str = "bin-sharded", **attention: Any) -> Path:
+    """config.json as llm-foundry wrote it, code of its own included, which must never run."""
+    write_tensors(_directory(path), {name: t for name, t in _half(model).items() if name != "lm_head.weight"}, layout)
+    (path / "modeling_mpt.py").write_text("raise SystemExit('code of the repository ran')\n")
+    (path / "configuration_mpt.py").write_text("raise SystemExit('code of the repository ran')\n")
+    write_json(
+        path / "config.json",
+        {
+            "architectures": ["MPTForCausalLM"],
+            "attn_config": {
+                "alibi": True,
+                "alibi_bias_max": 8,
+                "attn_impl": "torch",
+                "attn_pdrop": 0,
+                "attn_type": "multihead_attention",
+                "attn_uses_sequence_id": False,
+                "clip_qkv": None,
+                "prefix_lm": False,
+                "qk_ln": False,
+                "softmax_scale": None,
+                **attention,
+            },
+            "auto_map": {
+                "AutoConfig": "configuration_mpt.MPTConfig",
+                "AutoModelForCausalLM": "modeling_mpt.MPTForCausalLM",
+            },
+            "d_model": 64,
+            "emb_pdrop": 0,
+            "embedding_fraction": 1.0,
+            "expansion_ratio": 4,
+            "init_config": {"emb_init_std": None, "init_std": 0.02, "name": "kaiming_normal_", "verbose": 0},
+            "init_device": "cpu",
+            "learned_pos_emb": True,
+            "logit_scale": None,
+            "max_seq_len": 64,
+            "model_type": "mpt",
+            "n_heads": 4,
+            "n_layers": 2,
+            "no_bias": True,
+            "norm_type": "low_precision_layernorm",
+            "resid_pdrop": 0,
+            "tokenizer_name": "EleutherAI/gpt-neox-20b",
+            "torch_dtype": "bfloat16",
+            "transformers_version": "4.28.1",
+            "use_cache": False,
+            "verbose": 0,
+            "vocab_size": VOCABULARY,
+        },
+    )
+    write_json(path / "generation_config.json", {"_from_model_config": True, "transformers_version": "4.28.1"})
+    return path
+
+
+def write_neox_tokenizer(path: Path, *, chat: bool = False) -> None:
+    """tokenizer.json as GPT-NeoX's: bytes as letters, end of text at 0; MPT-Chat has ChatML's marks besides."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = ["<|endoftext|>", "<|padding|>", *alphabet]
+    tokenizer = Tokenizer(models.BPE(vocab={piece: number for number, piece in enumerate(vocab)}, merges=[]))
+    specials = [*vocab[:2], *(("<|im_start|>", "<|im_end|>") if chat else ())]
+    tokenizer.add_special_tokens([AddedToken(special, normalized=False, special=True) for special in specials])
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(path / "tokenizer.json"))
+    end = "<|endoftext|>"
+    write_json(
+        path / "tokenizer_config.json",
+        {
+            "add_prefix_space": False,
+            "bos_token": end,
+            "clean_up_tokenization_spaces": True,
+            "eos_token": end,
+            "model_max_length": 2048,
+            "tokenizer_class": "GPTNeoXTokenizer",
+            "unk_token": end,
+        },
+    )
+
+
+# LLaVA, as llava-hf published it
+
+
+def write_llava(path: Path, model: LlavaForConditionalGeneration, layout: str = "safetensors-sharded") -> Path:
+    """Tensors under the names of 2023; what the processor must know of patches stands in no file."""
+    write_tensors(_directory(path), {_of_2023(name): tensor for name, tensor in _half(model).items()}, layout)
+    write_json(
+        path / "config.json",
+        {
+            "architectures": ["LlavaForConditionalGeneration"],
+            "ignore_index": -100,
+            "image_token_index": IMAGE_TOKEN,
+            "model_type": "llava",
+            "pad_token_id": 0,
+            "projector_hidden_act": "gelu",
+            "text_config": {
+                "_name_or_path": "lmsys/vicuna-7b-v1.5",
+                "architectures": ["LlamaForCausalLM"],
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "max_position_embeddings": 128,
+                "model_type": "llama",
+                "num_attention_heads": 4,
+                "num_hidden_layers": 2,
+                "rms_norm_eps": 1e-06,
+                "torch_dtype": "float16",
+                "vocab_size": VOCABULARY,
+            },
+            "torch_dtype": "float16",
+            "transformers_version": "4.36.0.dev0",
+            "vision_config": {
+                "hidden_size": 32,
+                "image_size": 28,
+                "intermediate_size": 64,
+                "model_type": "clip_vision_model",
+                "num_attention_heads": 4,
+                "num_hidden_layers": 3,
+                "patch_size": 14,
+                "projection_dim": 32,
+                "vocab_size": 32000,
+            },
+            "vision_feature_layer": -2,
+            "vision_feature_select_strategy": "default",
+        },
+    )
+    write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
+    write_json(
+        path / "preprocessor_config.json",
+        {
+            "crop_size": {"height": 28, "width": 28},
+            "do_center_crop": True,
+            "do_convert_rgb": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor",
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "processor_class": "LlavaProcessor",
+            "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "size": {"shortest_edge": 28},
+        },
+    )
+    write_llama_tokenizer(path, added="<image>")
+    return path
+
+
+def _of_2023(name: str) -> str:
+    """The name a tensor of today's class had in the published files."""
+    moved = {
+        "model.language_model.": "language_model.model.",
+        "model.vision_tower.": "vision_tower.vision_model.",
+        "model.multi_modal_projector.": "multi_modal_projector.",
+        "lm_head.": "language_model.lm_head.",
+    }
+    now, then = next((now, then) for now, then in moved.items() if name.startswith(now))
+    return then + name.removeprefix(now).removeprefix("vision_model.")
