@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from spaces_runner.errors import GpuUnavailable
 from spaces_runner.store import Store
-from spaces_runner.types import Gpu
+from spaces_runner.types import Gpu, Stage
 
 AUTO, NONE = "auto", "none"
 # GiB of the Hub's machines, by the beginning of their names. Source: the Hub's hardware table.
@@ -75,6 +75,20 @@ def lease(store: Store, run_id: str, wanted: str) -> Gpu | None:
     gpu = next((gpu for gpu in gpus if gpu.uuid == leased), None)
     store.update(run_id, {"gpu": f"{gpu.index}: {gpu.name}" if gpu else None})
     return gpu
+
+
+def promised(store: Store, run_id: str) -> int:
+    """Bytes of this run's GPU that others which are just starting were promised, and need not have taken yet.
+
+    Of one that runs, what it took is what the driver says.
+    """
+    starting = (Stage.BUILDING, Stage.APP_STARTING)
+    return sum(claim.size for claim in store.neighbours(run_id) if claim.stage in starting)
+
+
+def needed(hardware: str | None, gpu: Gpu) -> int:
+    """Bytes of `gpu` that a Space may take whose author suggests `hardware`; 0 where the author names no GPU."""
+    return min(_gib(hardware or "") * 1024**3, gpu.total_bytes)
 
 
 def release(store: Store, run_id: str) -> None:

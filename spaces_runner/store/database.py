@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from spaces_runner.errors import StateError, StateTooNew
 from spaces_runner.settings import Settings
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     """CREATE TABLE spaces (
@@ -31,10 +31,13 @@ SCHEMA = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, kind TEXT NOT NULL, step TEXT NOT NULL,
         data TEXT NOT NULL)""",
     "CREATE INDEX events_of_run ON events (run_id, seq)",
-    "CREATE TABLE leases (run_id TEXT PRIMARY KEY, gpu TEXT NOT NULL)",
+    "CREATE TABLE leases (run_id TEXT PRIMARY KEY, gpu TEXT NOT NULL, bytes INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE ports (first INTEGER PRIMARY KEY, size INTEGER NOT NULL, run_id TEXT NOT NULL, released REAL)",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
+
+# What makes a database of each older version one of the next.
+UPGRADES = {1: "ALTER TABLE leases ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0"}
 
 _BUSY_S = 20.0  # for other writers
 
@@ -115,10 +118,10 @@ class Database:
             )
         db.execute("PRAGMA journal_mode = WAL")
         with self.change() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
+            found = db.execute("PRAGMA user_version").fetchone()[0]  # again: another may have been first
+            for statement in SCHEMA if found == 0 else [UPGRADES[version] for version in range(found, VERSION)]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _make(self) -> None:
         """An empty file that is closed to others.

@@ -57,6 +57,15 @@ class Admission:
     fresh: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a run at `stage` holds of its GPU, in bytes; 0 where nobody can tell."""
+
+    run_id: str
+    stage: Stage
+    size: int
+
+
 def read_space(row: sqlite3.Row) -> Space:
     return Space(
         id=row["space_id"] if "space_id" in row.keys() else row["id"],  # noqa: SIM118  # a Row is no mapping

@@ -22,7 +22,7 @@ from spaces_runner.process import Identity, users_at_work
 from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
 from spaces_runner.store.database import Database
-from spaces_runner.store.records import RUN_COLUMNS, RUNS, Admission, Run, Space, read_run, read_space
+from spaces_runner.store.records import RUN_COLUMNS, RUNS, Admission, Claim, Run, Space, read_run, read_space
 from spaces_runner.types import (
     Event,
     Progress,
@@ -183,6 +183,22 @@ class Store:
             if chosen is not None:
                 db.execute("INSERT INTO leases (run_id, gpu) VALUES (?, ?)", (run_id, chosen))
             return chosen
+
+    def hold(self, run_id: str, size: int) -> None:
+        """Write down how many bytes of its GPU a run holds, or was promised. Without a lease nothing changes."""
+        with self._database.change() as db:
+            db.execute("UPDATE leases SET bytes = ? WHERE run_id = ?", (size, run_id))
+
+    def neighbours(self, run_id: str) -> tuple[Claim, ...]:
+        """What the other runs on the GPU of this one claim of it."""
+        with self._database.read() as db:
+            rows = db.execute(
+                "SELECT others.run_id, others.bytes, runs.stage FROM leases AS own "
+                "JOIN leases AS others ON others.gpu = own.gpu AND others.run_id != own.run_id "
+                "JOIN runs ON runs.id = others.run_id WHERE own.run_id = ?",
+                (run_id,),
+            ).fetchall()
+        return tuple(Claim(run_id=row["run_id"], stage=Stage(row["stage"]), size=row["bytes"]) for row in rows)
 
     def claim_ports(self, run_id: str, is_free: Callable[[int], bool], size: int = 10) -> range:
         """`size` neighbouring free ports that no run had in the last minute. Raises PortTaken where there are none."""

@@ -59,6 +59,13 @@ def test_a_lease_is_kept_until_it_is_released(tmp_path: Path) -> None:
     assert gpu.lease(store, run_id, "none") is None
 
 
+@pytest.mark.parametrize(
+    ("hardware", "of", "gib"), [(None, LARGE, 0), ("cpu-basic", LARGE, 0), ("t4-small", LARGE, 16), ("a100", SMALL, 16)]
+)
+def test_what_a_space_may_take_of_a_gpu(hardware: str | None, of: Gpu, gib: int) -> None:
+    assert gpu.needed(hardware, of) == gib * GIB
+
+
 @pytest.mark.gpu
 def test_a_real_gpu_is_leased(tmp_path: Path) -> None:
     if not gpu.inventory():

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from spaces_runner import gpu
 from spaces_runner.errors import PortTaken, SpaceBusy, StateError, StateTooNew, UnknownSpace
 from spaces_runner.process import Identity
 from spaces_runner.settings import Settings
 from spaces_runner.store import ID_CHARS, Store
+from spaces_runner.store.database import SCHEMA, VERSION
 from spaces_runner.types import (
     ErrorInfo,
     Failed,
@@ -284,6 +286,44 @@ def test_a_newer_database_is_left_alone(here: Settings) -> None:
     with pytest.raises(StateTooNew) as caught:
         Store(here)
     assert "Update" in caught.value.hint
+
+
+def test_an_older_database_is_brought_up_to_date(here: Settings) -> None:
+    here.home_dir.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(here.database)
+    for statement in SCHEMA:
+        db.execute(statement.replace(", bytes INTEGER NOT NULL DEFAULT 0", ""))
+    db.execute("INSERT INTO leases (run_id, gpu) VALUES ('old', 'GPU-a')")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    store = Store(here)
+    run_id = store.admit(HUB, RunOptions()).run_id
+    store.lease(run_id, lambda _: "GPU-a")
+    store.hold(run_id, 5)
+    db = sqlite3.connect(here.database)
+    try:
+        assert db.execute("SELECT run_id, bytes FROM leases ORDER BY bytes").fetchall() == [("old", 0), (run_id, 5)]
+        assert db.execute("PRAGMA user_version").fetchone()[0] == VERSION
+    finally:
+        db.close()
+
+
+def test_what_others_on_the_same_gpu_claim(here: Settings) -> None:
+    store = Store(here)
+    mine, starting, elsewhere = (store.admit(HUB, RunOptions(), name).run_id for name in ("a", "b", "c"))
+    store.lease(mine, lambda _: "GPU-a")
+    store.lease(starting, lambda _: "GPU-a")
+    store.lease(elsewhere, lambda _: "GPU-b")
+    for run_id, size in ((mine, 1), (starting, 20), (elsewhere, 300)):
+        store.hold(run_id, size)
+    assert gpu.promised(store, mine) == 20
+    store.update(starting, {"stage": Stage.RUNNING})
+    assert gpu.promised(store, mine) == 0, "what it took by then is what the driver says"
+    assert [claim.size for claim in store.neighbours(mine)] == [20]
+    store.update(starting, {"stage": Stage.STOPPED})
+    assert store.neighbours(mine) == ()
+    store.hold("nobody", 5)
 
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
