@@ -7,12 +7,14 @@ import ipaddress
 import socket
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
-DRAIN_S = 8  # for answers under way, once the server was told to stop
+STOPPING_S = 7.0  # for `on_stopping`, which ends what is under way
+DRAIN_S = 2  # for the last bytes of answers after that; who stops a service waits ten seconds
 _LISTEN_BACKLOG = 2048
 
 
@@ -101,5 +103,6 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.on_stopping:
-            await asyncio.wait_for(self.on_stopping(), DRAIN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.on_stopping(), STOPPING_S)
         await super().shutdown(sockets=sockets)
