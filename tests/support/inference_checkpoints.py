@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +65,7 @@ def llava(seed: int = 0) -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=vision,
         text_config=_llama_config(),
-        image_token_id=IMAGE_TOKEN,
+        image_token_index=IMAGE_TOKEN,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
@@ -107,7 +107,7 @@ def write_tensors(directory: Path, tensors: Tensors, layout: str, stem: str = ""
     """`tensors` in one file, or in two shards under an index, named as the originals are."""
     kind, _, sharded = layout.partition("-")
     name = {"bin": "pytorch_model", "safetensors": "model"}[kind]
-    write = {"bin": torch.save, "safetensors": write_safetensors}[kind]
+    write: Callable[[Tensors, Path], None] = write_safetensors if kind == "safetensors" else torch.save
     if not sharded:
         write(dict(tensors), directory / f"{stem or name}.{kind}")
         return
@@ -242,6 +242,8 @@ def write_sentencepiece(path: Path) -> Path:
         bos_id=1,
         eos_id=2,
         pad_id=-1,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
         minloglevel=2,
     )
     (path / "tokenizer.vocab").unlink()

@@ -6,6 +6,7 @@
     precisions   what the linear layers are held in, and what the rest
     base         the model itself
     tokenizers   its tokenizer and, for LLaVA, its processor
+    pieces       LLaMA's tokenizer.model, where there is no tokenizer.json
     adapters     LoRA adapters over it
     sizes        bytes: of what is loaded, and of what would be
     quiet        what the libraries have to say about it, where it is known and harmless

@@ -6,17 +6,18 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
-from peft import LoraConfig
-from peft.utils.save_and_load import load_peft_weights
 from torch import nn
 from transformers import PreTrainedModel
 
 from app.inference.errors import WeightsCorrupt, WeightsMismatch, WeightsMissing
 from app.inference.loaded import Adapter, LoraLayer
 from app.inference.weights import files, quiet
+
+if TYPE_CHECKING:  # its import brings bitsandbytes and takes seconds
+    from peft import LoraConfig
 
 _FILES: Final = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX: Final = "base_model.model."
@@ -43,6 +44,8 @@ def _config(directory: Path) -> LoraConfig:
     kind = files.read_json(path).get("peft_type")
     if kind != "LORA":
         raise WeightsMismatch(f"{path} is of an adapter of type {kind!r}; only LORA is served.")
+    from peft import LoraConfig
+
     try:
         with quiet.reading_adapter():
             config: LoraConfig = LoraConfig.from_pretrained(str(directory))
@@ -55,6 +58,8 @@ def _config(directory: Path) -> LoraConfig:
 
 
 def _tensors(directory: Path) -> tuple[Path, Mapping[str, torch.Tensor]]:
+    from peft.utils.save_and_load import load_peft_weights
+
     path = next((directory / name for name in _FILES if (directory / name).is_file()), None)
     if path is None:
         raise WeightsMissing(f"{directory} has no adapter.", hint=f"Looked for: {', '.join(_FILES)}.")

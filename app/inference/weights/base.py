@@ -64,8 +64,6 @@ def load(directory: Path, wanted: Wanted, report: Report) -> PreTrainedModel:
     except torch.OutOfMemoryError as error:
         raise NoRoom(f"The weights in {directory} do not fit on {wanted.device}.") from error
     _check(directory, held, info)
-    if wanted.precision is Precision.INT8:
-        quiet.mute_int8_casts()
     model.train(False)
     model.requires_grad_(False)
     return model

@@ -10,7 +10,7 @@ import torch
 
 from app.inference.loaded import Adapter, LoadedModel
 from app.inference.types import Family, ModelCard
-from app.inference.weights import adapters, base, configs, places, sizes, tokenizers
+from app.inference.weights import adapters, base, configs, places, quiet, sizes, tokenizers
 from app.inference.weights.base import Wanted
 from app.inference.weights.files import read_json
 from app.inference.weights.places import Hub
@@ -26,6 +26,7 @@ def load(cards: Sequence[ModelCard], device: torch.device, on_progress: Report, 
     `on_progress` is told what is being done and the fraction of the whole. Raises ModelUnavailable: WeightsMissing,
     WeightsCorrupt, WeightsMismatch, NoRoom.
     """
+    quiet.mute_bitsandbytes()
     card = cards[0]
     on_progress = rising(on_progress)
     directory, lora = _fetch(cards, hub, part(on_progress, 0.0, 0.5))

@@ -30,11 +30,16 @@ class _Without:
 
 
 _REPORT = _Without("LOAD REPORT")  # of tensors with no place; `base` says it itself, as an error
-_CAST = _Without("inputs will be cast from")  # of every int8 product whose inputs are not fp16
+_CAST = _Without("inputs will be cast from")
+_KERNELS = _Without("Failed to load CPU gemm_4bit_forward")
 
 
-def mute_int8_casts() -> None:
-    """On a CPU activations are fp32 and int8 products take fp16: bitsandbytes says so at every call."""
+def mute_bitsandbytes() -> None:
+    """Before its import: it misses a package of prebuilt kernels on some CPUs, and falls back to its own.
+
+    And at every int8 product on a CPU: that fp32 activations are cast to the fp16 such products take.
+    """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_KERNELS)
     logging.getLogger("bitsandbytes.autograd._functions").addFilter(_CAST)
 
 

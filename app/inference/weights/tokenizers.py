@@ -10,7 +10,6 @@ from tokenizers import processors
 from transformers import (
     CLIPImageProcessorPil,
     GenerationConfig,
-    LlamaTokenizer,
     LlavaProcessor,
     PretrainedConfig,
     PreTrainedTokenizerBase,
@@ -19,9 +18,12 @@ from transformers import (
 
 from app.inference.errors import WeightsCorrupt, WeightsMissing
 from app.inference.types import Family
+from app.inference.weights import pieces
 
 # The LLaMA vocabulary has these at 0, 1 and 2; early copies named them "" or not at all.
 _LLAMA_SPECIALS: Final = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
+_from_files: Final[Callable[..., PreTrainedTokenizerBase]] = PreTrainedTokenizerFast.from_pretrained
+_from_backend: Final[Callable[..., PreTrainedTokenizerBase]] = PreTrainedTokenizerFast
 _TURN_END: Final = "<|im_end|>"  # of MPT-Chat, which ends an answer with it or with <|endoftext|>
 
 
@@ -68,9 +70,10 @@ def processor(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTo
 
 def _llama(directory: Path) -> PreTrainedTokenizerBase:
     """By tokenizer.json as it stands; a directory with the sentencepiece model alone is converted."""
-    kind = PreTrainedTokenizerFast if (directory / "tokenizer.json").is_file() else LlamaTokenizer
-    read: Callable[..., PreTrainedTokenizerBase] = kind.from_pretrained
-    tokenizer = read(directory, local_files_only=True, **_LLAMA_SPECIALS)
+    if (directory / "tokenizer.json").is_file():
+        tokenizer = _from_files(directory, local_files_only=True, **_LLAMA_SPECIALS)
+    else:
+        tokenizer = _from_backend(tokenizer_object=pieces.read(directory / "tokenizer.model"), **_LLAMA_SPECIALS)
     if tokenizer("x").input_ids[0] != tokenizer.bos_token_id:
         start, number = tokenizer.bos_token, tokenizer.bos_token_id
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -80,7 +83,7 @@ def _llama(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _mpt(directory: Path) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+    tokenizer = _from_files(directory, local_files_only=True)
     if tokenizer.eos_token is None:
         tokenizer.eos_token = "<|endoftext|>"
     if tokenizer.pad_token is None:
