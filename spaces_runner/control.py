@@ -109,7 +109,9 @@ def stop(space_id: str, settings: Settings) -> SpaceStatus:
 
 
 def remove(space_id: str, settings: Settings) -> None:
-    """Stop a Space and forget it, with its files, logs, data and secrets."""
+    """Stop a Space and forget it, with its files, logs, data and secrets. Its token of the core opens nothing then."""
+    from spaces_runner.core.keys import revoke  # the core's package is built on this module
+
     store = Store(settings)
     with suppress(UnknownSpace):
         stop(space_id, settings)
@@ -122,6 +124,7 @@ def remove(space_id: str, settings: Settings) -> None:
     def move() -> None:
         with suppress(FileNotFoundError):
             settings.space(space.id).root.rename(aside)
+        revoke(settings, secrets.read(settings, space.id).values())
         secrets.remove(settings, space.id)
 
     store.forget(space.id, move)
@@ -137,7 +140,7 @@ def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
     """Every Space's, oldest first. What lost its shim is swept before."""
     store = Store(settings)
     _sweep(store, settings)
-    return tuple(run.status for run in store.runs())
+    return tuple(run.status for run in store.runs() if run.space.ref.kind is not RefKind.CORE)
 
 
 def events(space_id: str, settings: Settings, since: int = 0) -> tuple[tuple[int, Event], ...]:
@@ -197,7 +200,7 @@ def patch_diff(space_id: str, settings: Settings) -> str:
 
 def find(text: str, settings: Settings) -> str:
     """The id of the Space that `text` means: an id, `owner/name`, a source, or the unique beginning of an id."""
-    spaces = Store(settings).spaces()
+    spaces = [space for space in Store(settings).spaces() if space.ref.kind is not RefKind.CORE]
     text = text.strip().rstrip("/")
     if any(space.id == text for space in spaces):
         return text

@@ -26,6 +26,7 @@
     │   ├── NeverReady
     │   ├── AppExited
     │   ├── CrashLoop
+    │   ├── CoreFailed                          the inference core
     │   ├── GpuUnavailable
     │   └── ShimLost
     ├── ShareFailed              RUNTIME_ERROR  share; never ends a run: it becomes a finding
@@ -191,6 +192,10 @@ class AppExited(LaunchError):
 
 class CrashLoop(LaunchError):
     code = "crash_loop"
+
+
+class CoreFailed(LaunchError):
+    code = "core_failed"
 
 
 class GpuUnavailable(LaunchError):

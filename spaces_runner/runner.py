@@ -19,7 +19,7 @@ from spaces_runner.ownership import hand_over
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
-from spaces_runner.types import Inspection, LaunchPlan, RunOptions, Sdk, SpaceRef, SpaceSpec, Step, User
+from spaces_runner.types import Inspection, LaunchPlan, RefKind, RunOptions, Sdk, SpaceRef, SpaceSpec, Step, User
 
 _REFUSALS = {
     Sdk.DOCKER: "Run its image where there is a container engine: docker run -p 7860:7860 registry.hf.space/….",
@@ -33,6 +33,10 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
     settings, options, user = job.settings, job.options, job.user
     dirs = settings.space(job.space_id)
     gpu.require(options.gpu)  # better told before the downloads
+    if job.ref.kind is RefKind.CORE:  # nothing is fetched or built
+        from spaces_runner.core.plan import launch_plan
+
+        return launch_plan(options, settings, gpu.lease(Store(settings), job.run_id, options.gpu))
     checkout = obtain(job.ref, dirs.app, settings, report)
     with report.step(Step.DETECT):
         spec = detect(checkout, options)

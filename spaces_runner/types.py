@@ -50,6 +50,7 @@ class RefKind(StrEnum):
     SUBDOMAIN = "subdomain"  # https://owner-name.hf.space: which repository that is, only the Hub can tell
     GIT = "git"
     DIRECTORY = "directory"
+    CORE = "core"  # the inference core, which is run as Spaces are and is none
 
 
 class Sdk(StrEnum):
@@ -201,6 +202,7 @@ class RunOptions:
     secret_names: tuple[str, ...] = ()
     app_args: tuple[str, ...] = ()
     refresh: bool = False  # resolve the requirements anew
+    model: str | None = None  # of the inference core, for the Space to call: "NAME", or "NAME=VARIABLE" for its address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,74 @@
+"""Who may call the core: a token of its own for each Space, of which the core's file keeps the digest alone.
+
+The core reads the file again when it changes. Its form is the core's (`app/inference/server/keys.py`): JSON, 0600,
+{"keys": [{"name": …, "sha256": …}]}, written under the lock of the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from spaces_runner.errors import StateError
+from spaces_runner.settings import Settings
+
+Entry = dict[str, Any]
+
+
+def directory(settings: Settings) -> Path:
+    """The core's room: its working directory, and what it is told by files."""
+    return settings.home_dir / "core"
+
+
+def path(settings: Settings) -> Path:
+    return directory(settings) / "keys.json"
+
+
+def grant(settings: Settings, name: str) -> str:
+    """A new token for `name`, which may use models and not manage them."""
+    token = secrets.token_urlsafe(32)
+    _change(path(settings), lambda entries: [*entries, {"name": name[:100], "sha256": _digest(token)}])
+    return token
+
+
+def revoke(settings: Settings, tokens: Iterable[str]) -> None:
+    """These tokens open nothing any more. Others among them than ours do not matter."""
+    gone = {_digest(token) for token in tokens}
+    if path(settings).exists():
+        _change(path(settings), lambda entries: [entry for entry in entries if entry.get("sha256") not in gone])
+
+
+def _change(file: Path, change: Callable[[list[Entry]], list[Entry]]) -> None:
+    """Written whole, or not at all. Raises StateError."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock"), mode=0o600):
+        entries = change(_read(file))
+        partial = file.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            json.dump({"keys": entries}, stream)
+        partial.replace(file)
+
+
+def _read(file: Path) -> list[Entry]:
+    try:
+        entries: list[Entry] = json.loads(file.read_text())["keys"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"The core's keys in {file} cannot be read: {error}.",
+            hint="Move the file away; Spaces get new tokens then.",
+        ) from error
+    return entries
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
