@@ -19,6 +19,7 @@ from transformers import (
 from app.inference.errors import WeightsCorrupt, WeightsMissing
 from app.inference.types import Family
 from app.inference.weights import pieces
+from app.inference.weights.files import read_json
 
 # The LLaMA vocabulary has these at 0, 1 and 2; early copies named them "" or not at all.
 _LLAMA_SPECIALS: Final = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
@@ -32,12 +33,19 @@ def load(directory: Path, family: Family) -> PreTrainedTokenizerBase:
     read = _mpt if family is Family.MPT else _llama
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise WeightsMissing(f"{directory} has no tokenizer.", hint="Looked for: tokenizer.json, tokenizer.model.")
+    _check(directory / "tokenizer.json")
     try:
         tokenizer = read(directory)
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise WeightsCorrupt(f"The tokenizer in {directory} cannot be read: {error}.") from error
     tokenizer.clean_up_tokenization_spaces = False  # what is streamed token by token cannot be tidied afterwards
     return tokenizer
+
+
+def _check(path: Path) -> None:
+    """Raises WeightsCorrupt for a tokenizer.json that is none."""
+    if path.is_file() and not {"model", "added_tokens"} <= set(read_json(path)):
+        raise WeightsCorrupt(f"{path} is no tokenizer: it lacks its model or its added tokens.")
 
 
 def end_ids(tokenizer: PreTrainedTokenizerBase, family: Family, directory: Path) -> frozenset[int]:
