@@ -56,15 +56,21 @@ class Request:
 
 
 def start(request: Request, settings: Settings) -> str:
-    """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say."""
+    """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say.
+
+    With a model of the core, that must run, or have run: raises CoreFailed where it does not come up.
+    """
     _check(request)
     store = Store(settings)
     _sweep(store, settings)
+    variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)
     if admission.fresh:
+        if variables:
+            _give_token(admission.space, settings)
         if request.secrets:
             secrets.add(settings, admission.space.id, request.secrets)
-        _launch(admission, store, settings)
+        _launch(admission, store, settings, variables)
     return admission.space.id
 
 
@@ -84,9 +90,10 @@ def restart(space_id: str, settings: Settings) -> str:
     store = Store(settings)
     stop(space_id, settings)
     space = store.space(space_id)
+    variables = _of_model(space.options, settings)
     admission = store.readmit(space)
     if admission.fresh:
-        _launch(admission, store, settings)
+        _launch(admission, store, settings, variables)
     return space_id
 
 
@@ -236,15 +243,37 @@ def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dic
 # Starting
 
 
-def _launch(admission: Admission, store: Store, settings: Settings) -> None:
-    """Start the shim of a fresh run. Returns once it is registered; a run never stays without one."""
+def _of_model(options: RunOptions, settings: Settings) -> dict[str, str]:
+    """The variable in which a Space finds its model of the core, which is started again where it has ended."""
+    if options.model is None:
+        return {}
+    from spaces_runner.core import link, service  # the core's package is built on this module
+
+    wanted = link.parse(options.model)
+    return {wanted.variable: link.address(wanted, service.again(settings))}
+
+
+def _give_token(space: Space, settings: Settings) -> None:
+    """A token of the Space's own for the core, in place of the one it had."""
+    from spaces_runner.core import keys, link
+
+    before = secrets.read(settings, space.id).get(link.TOKEN_VARIABLE)
+    secrets.add(settings, space.id, {link.TOKEN_VARIABLE: keys.grant(settings, space.id)})
+    keys.revoke(settings, [before] if before else [])
+
+
+def _launch(admission: Admission, store: Store, settings: Settings, variables: Mapping[str, str]) -> None:
+    """Start the shim of a fresh run. Returns once it is registered; a run never stays without one.
+
+    `variables` hold for this run alone.
+    """
     space = admission.space
     names = tuple(sorted(secrets.read(settings, space.id)))
     job = Job(
         space_id=space.id,
         run_id=admission.run_id,
         ref=space.ref,
-        options=replace(space.options, secret_names=names),
+        options=replace(space.options, secret_names=names, variables={**space.options.variables, **variables}),
         settings=settings,
         user=store.user(space),
     )

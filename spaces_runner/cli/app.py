@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spaces_runner import __version__
-from spaces_runner.cli import doctor, inspect, logs, patch, prune, ps, restart, rm, run, stop
+from spaces_runner.cli import core, doctor, inspect, logs, patch, prune, ps, restart, rm, run, stop
 
 # Plain help and plain errors: what rich draws around them costs a tenth of a second at every start.
 app = typer.Typer(
@@ -46,5 +46,6 @@ app.command("stop")(stop.stop)
 app.command("restart")(restart.restart)
 app.command("rm")(rm.rm)
 app.command("patch")(patch.patch)
+app.add_typer(core.app, name="core")
 app.command("doctor")(doctor.doctor)
 app.command("prune")(prune.prune)

@@ -35,6 +35,16 @@ PythonVersion = Annotated[
 ]
 Share = Annotated[bool, typer.Option("--share/--no-share", help="Whether to ask for a public link.")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Resolve the requirements anew.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME[=VARIABLE]",
+        help="A model of the inference core for the Space to call: its address goes into VARIABLE (API_URL), and a "
+        "token into API_TOKEN.",
+        show_default=False,
+    ),
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

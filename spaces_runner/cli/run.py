@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from spaces_runner.cli import core
 from spaces_runner.cli.face import AsJson, Face, Style, opened
 from spaces_runner.cli.options import (
     AppArgs,
     Env,
     Gpu,
+    Model,
     NoWait,
     PythonVersion,
     Refresh,
@@ -39,6 +41,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
     gpu: Gpu = "auto",
     python: PythonVersion = None,
     share: Share = True,
+    model: Model = None,
     refresh: Refresh = False,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +63,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
             secret_names=tuple(values),
             app_args=tuple(args or ()),
             refresh=refresh,
+            model=model,
         )
+        if model:
+            core.started(face, core.command(face))
         request = control.Request(ref=ref, options=options, secrets=values, name=name)
         asked_at = datetime.now(UTC)
         space_id = control.start(request, face.settings)

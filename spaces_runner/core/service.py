@@ -21,7 +21,7 @@ from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
 from spaces_runner.store import Store
 from spaces_runner.store.records import Admission, Run
-from spaces_runner.types import ErrorInfo, RefKind, SpaceRef, Stage
+from spaces_runner.types import ErrorInfo, RefKind, RunOptions, SpaceRef, Stage
 
 REF = SpaceRef(kind=RefKind.CORE, source="inference-core")
 START_S = 330.0
@@ -58,7 +58,21 @@ def ensure(settings: Settings, command: Command, timeout: float = START_S) -> Co
     """
     found = status(settings)
     if found is None or not found.stage.active:
-        _start(settings, command)
+        _start(settings, plan.options(command, settings))
+    return _until_it_answers(settings, timeout)
+
+
+def again(settings: Settings, timeout: float = START_S) -> CoreStatus:
+    """The core that runs, or the one that ran last, started again. Raises CoreFailed where there never was one."""
+    run = _run(Store(settings))
+    if run is None:
+        raise CoreFailed("There is no inference core.", hint="Start one:  spaces-runner core start")
+    if not run.status.stage.active:
+        _start(settings, run.space.options)
+    return _until_it_answers(settings, timeout)
+
+
+def _until_it_answers(settings: Settings, timeout: float) -> CoreStatus:
     deadline = time.monotonic() + timeout
     while (found := status(settings)) is not None and found.stage.active:
         if found.stage is Stage.RUNNING and found.url:
@@ -95,10 +109,10 @@ def log_follow(settings: Settings) -> Iterator[str]:
     return control.log_follow(run.space.id, settings) if run else iter(())
 
 
-def _start(settings: Settings, command: Command) -> None:
+def _start(settings: Settings, options: RunOptions) -> None:
     store = Store(settings)
     keys.directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-    admission = store.admit(REF, plan.options(command, settings))
+    admission = store.admit(REF, options)
     if admission.fresh:
         _give_token(settings, admission)
         _launch(settings, admission)
