@@ -144,4 +144,4 @@ def _timings(usage: Usage) -> Json:
 
 
 def _sse(value: Json) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"

@@ -182,4 +182,4 @@ def _times(result: Result) -> dict[str, str]:
 
 
 def _sse(value: Json) -> bytes:
-    return b"data:" + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data:" + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
