@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-import httpx
-from huggingface_hub import HfApi, ModelInfo, hf_hub_download, snapshot_download
+import httpx2  # what huggingface_hub speaks HTTP with, and whose errors it lets through
+from huggingface_hub import HfApi, ModelInfo, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -33,7 +33,7 @@ from app.inference.weights.progress import Report
 _TENSORS: Final = (r"model.*\.safetensors", r"pytorch_model.*\.bin")
 _ADAPTER_TENSORS: Final = (r"adapter_model\.safetensors", r"adapter_model\.bin")
 _ASIDE: Final = re.compile(r"[^/]+\.json|tokenizer\.model|merges\.txt")
-_UNREACHABLE: Final = (httpx.TransportError, OfflineModeIsEnabled)
+_UNREACHABLE: Final = (httpx2.TransportError, OfflineModeIsEnabled)
 _REFUSED: Final = (*_UNREACHABLE, HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError)
 
 
@@ -86,11 +86,15 @@ def directory(source: Source, hub: Hub, report: Report) -> Path:
     if source.is_directory:
         return _local(source)
     try:
-        files = _listed(source, hub)
+        listed = _listed(source, hub)
     except _UNREACHABLE as error:
         return _cached(source, hub, error)
+    except HfHubHTTPError as error:
+        if error.response.status_code >= 500:
+            return _cached(source, hub, error)
+        raise source.missing(_reason(error, source)) from error
     try:
-        return _fetched(source, files, hub, report)
+        return _fetched(source, listed, hub, report)
     except _REFUSED as error:
         raise source.missing(_reason(error, source)) from error
 
@@ -103,7 +107,8 @@ def file(source: Source, name: str, hub: Hub) -> Path:
             raise source.missing(f"it has no {name}")
         return path
     try:
-        return Path(_download(source, name, source.revision, hub))
+        cached = try_to_load_from_cache(source.place, name, cache_dir=hub.cache, revision=source.revision)
+        return Path(cached if isinstance(cached, str) else _download(source, name, source.revision, hub))
     except _REFUSED as error:
         raise source.missing(_reason(error, source)) from error
 
@@ -116,12 +121,12 @@ def _local(source: Source) -> Path:
 
 
 def _listed(source: Source, hub: Hub) -> ModelInfo:
-    """What the Hub has under that name. Raises what is in _UNREACHABLE, and WeightsMissing."""
+    """What the Hub has under that name. Raises WeightsMissing for what is no name, and as huggingface_hub does."""
     try:
         api = HfApi(endpoint=hub.endpoint, token=hub.token)
         return api.model_info(source.place, revision=source.revision, files_metadata=True)
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise source.missing(_reason(error, source)) from error
+    except HFValidationError as error:
+        raise source.missing("that is no name of a repository") from error
 
 
 def _fetched(source: Source, info: ModelInfo, hub: Hub, report: Report) -> Path:
@@ -130,11 +135,12 @@ def _fetched(source: Source, info: ModelInfo, hub: Hub, report: Report) -> Path:
     if all(_ASIDE.fullmatch(name) for name in names):
         raise source.missing(f"it has none of {' or '.join(_readable(source.tensors))}")
     total, done, path = sum(sizes[name] for name in names), 0, ""
+    revision = source.revision  # with the first file the cache learns which commit it stands for; the rest is of that
     for name in names:
         tell = partial(report, f"Fetching {name}")
         tell(done / total)
-        path = _download(source, name, info.sha, hub, _meter(tell, done, total))
-        done += sizes[name]
+        path = _download(source, name, revision, hub, _meter(tell, done, total))
+        done, revision = done + sizes[name], info.sha
     return Path(path).parent
 
 
@@ -173,22 +179,28 @@ def _cached(source: Source, hub: Hub, error: Exception) -> Path:
     return Path(path)
 
 
-def _reason(error: Exception, source: Source) -> str:
+def _reason(error: BaseException, source: Source) -> str:
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+        return _reason(error.__cause__, source)  # what the Hub said before the cache was looked into
     if isinstance(error, GatedRepoError):
         return "the Hub wants a token of someone who has accepted its terms (HF_TOKEN)"
-    if isinstance(error, RepositoryNotFoundError):
-        return "it is gone, or private"
     if isinstance(error, RevisionNotFoundError):
         return f"it has no revision {source.revision}"
+    if isinstance(error, RepositoryNotFoundError) or _status(error) == 401:
+        return "it is gone, or private"
     if isinstance(error, HFValidationError):
         return "that is no name of a repository"
     if isinstance(error, (*_UNREACHABLE, LocalEntryNotFoundError)):
         return "the Hub does not answer"
     if isinstance(error, EntryNotFoundError):
         return "a file that is needed is not in it"
-    if isinstance(error, HfHubHTTPError):
-        return f"the Hub answered {error.response.status_code}"
+    if status := _status(error):
+        return f"the Hub answered {status}"
     return str(error)
+
+
+def _status(error: BaseException) -> int | None:
+    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
 
 
 def _toml(name: str) -> str:
