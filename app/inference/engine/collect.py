@@ -1,0 +1,71 @@
+"""From a token to events: text, stop strings, the end of a sequence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.inference.engine.detokenise import Decode
+from app.inference.engine.live import Running
+from app.inference.types import Delta, Finished, FinishReason, Token, Usage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What there is to know of single tokens."""
+
+    decode: Decode  # of several, special ones left out
+    special: dict[int, str]  # the special tokens, and how they are written
+    eos: frozenset[int]
+
+
+def vocabulary(tokenizer: PreTrainedTokenizerBase, eos: frozenset[int]) -> Vocabulary:
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    special = dict(zip(tokenizer.all_special_ids, map(str, tokenizer.all_special_tokens), strict=True))
+    return Vocabulary(decode, special, eos)
+
+
+def collect(running: Running, token: int, logprob: float, known: Vocabulary) -> tuple[Delta, Finished | None]:
+    """Take the next token of a sequence: what to show of it, and the end if it is one."""
+    running.ids.append(token)
+    if running.generated == 1:
+        running.first_token = time.monotonic()
+    reason = _ends_by(running, token, known.eos)
+    added = "" if reason is FinishReason.EOS else running.text.push(token)
+    if reason is not None:
+        added += running.text.flush()
+    shown = running.stops.feed(added)
+    if running.stops.hit is not None:
+        reason = FinishReason.STOP
+    elif reason is not None:
+        shown += running.stops.flush()
+    text = known.special.get(token, added)
+    delta = Delta(text=shown, tokens=(Token(id=token, text=text, logprob=logprob, special=token in known.special),))
+    return delta, Finished(reason=reason, usage=usage(running), stop=running.stops.hit) if reason else None
+
+
+def usage(running: Running) -> Usage:
+    """What a sequence took so far."""
+    now = time.monotonic()
+    first = running.first_token or now
+    return Usage(
+        prompt_tokens=running.prompt,
+        generated_tokens=running.generated,
+        reused_tokens=running.grant.reused,
+        queue_s=running.admitted - running.ticket.submitted,
+        prefill_s=first - running.admitted,
+        decode_s=now - first,
+    )
+
+
+def _ends_by(running: Running, token: int, eos: frozenset[int]) -> FinishReason | None:
+    if token in eos and not running.ticket.sequence.sampling.ignore_eos:
+        return FinishReason.EOS
+    return FinishReason.LENGTH if running.generated >= running.ticket.limit else None

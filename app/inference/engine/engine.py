@@ -1,0 +1,263 @@
+"""The engine: schedule, run, sample, collect. One model, many sequences, one thread that steps."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from app.inference.engine.admission import image_positions
+from app.inference.engine.collect import collect, vocabulary
+from app.inference.engine.fair import FairQueue
+from app.inference.engine.guard import guarded
+from app.inference.engine.intake import Intake
+from app.inference.engine.live import Running, Ticket
+from app.inference.engine.lora import Route, install
+from app.inference.engine.machine import Blueprint, Machine, build
+from app.inference.engine.plan import Plan, plan
+from app.inference.engine.rate import Rate
+from app.inference.engine.runner import Drawn
+from app.inference.engine.types import EngineStats, Failed, Limits, Sequence
+from app.inference.errors import (
+    BadImage,
+    BadRequest,
+    ImagesNotSupported,
+    InferenceError,
+    PromptTooLong,
+    UnknownAdapter,
+)
+from app.inference.families import flat_model, kv_shape
+from app.inference.loaded import LoadedModel
+from app.inference.types import Finished, Queued, Started
+
+
+def kv_bytes_per_token(loaded: LoadedModel) -> int:
+    """What the keys and values of one token take, in bytes."""
+    return kv_shape(loaded).nbytes(loaded.dtype.itemsize)
+
+
+class Engine:
+    """Streams text from one base model and its adapters. From here on, the model runs for this engine alone.
+
+    `submit` and `cancel` may be called from any thread, all else from the one that steps. What is accepted ends in
+    exactly one Finished or Failed; what is cancelled ends in silence, and its room is free within one step.
+    """
+
+    def __init__(self, loaded: LoadedModel, limits: Limits) -> None:
+        """Raises OutOfMemory when the device has no room for `limits.kv_tokens`."""
+        self._limits = limits
+        self._context = loaded.context
+        self._known = vocabulary(loaded.tokenizer, loaded.eos_ids)
+        self._model = flat_model(loaded)
+        route = Route()
+        self._blueprint = Blueprint(
+            loaded=loaded,
+            model=self._model,
+            limits=limits,
+            route=route,
+            adapters=install(loaded.model, loaded.adapters, route),
+            decode=self._known.decode,
+        )
+        self._machine: Machine | None = build(self._blueprint)
+        self._intake = Intake(limits.max_waiting)
+        self._queue: FairQueue[Ticket] = FairQueue(limits.quantum)
+        self._running: list[Running] = []
+        self._rate = Rate()
+        self._generated = self._prefilled = self._reused = self._steps = 0
+
+    def submit(self, sequence: Sequence) -> None:
+        """Accept a sequence; it is queued by the next step.
+
+        Raises PromptTooLong, UnknownAdapter, BadImage, ImagesNotSupported, BadRequest, Overloaded.
+        """
+        room = min(self._context, self._capacity)
+        prompt = len(sequence.prompt_ids)
+        if prompt >= room:
+            raise PromptTooLong(prompt, room - 1)
+        if sequence.adapter is not None and sequence.adapter not in self._blueprint.adapters:
+            raise UnknownAdapter(sequence.adapter, self._blueprint.adapters)
+        check_ids(sequence, self._model.vocabulary)
+        check_pictures(sequence, self._model.image_token)
+        limit = min(sequence.sampling.max_tokens, room - prompt)
+        self._intake.put(Ticket(sequence=sequence, limit=limit, submitted=time.monotonic()), self._rate.wait)
+
+    def cancel(self, sequence_id: str) -> None:
+        """End a sequence without another event. One that is unknown, or has ended, changes nothing."""
+        self._intake.cancel(sequence_id)
+
+    @property
+    def idle(self) -> bool:
+        return self._intake.idle
+
+    @property
+    def stats(self) -> EngineStats:
+        machine = self._machine
+        return EngineStats(
+            running=len(self._running),
+            waiting=self._intake.waiting,
+            kv_tokens=self._capacity if machine else 0,
+            kv_tokens_used=sum(len(one.grant.slots) for one in self._running),
+            kv_bytes=machine.store.arena.nbytes if machine else 0,
+            generated_tokens=self._generated,
+            prefilled_tokens=self._prefilled,
+            reused_tokens=self._reused,
+            steps=self._steps,
+        )
+
+    def step(self) -> bool:
+        """One forward pass at most; False when there was nothing to do."""
+        with torch.inference_mode():
+            self._take_in()
+            self._admit()
+            work = plan(self._running, self._limits.chunk_tokens)
+            if not work.members:
+                return False
+            begun = time.monotonic()
+            self._run(work)
+            self._steps += 1
+            self._rate.add(work.prefilled + len(work.rows), time.monotonic() - begun)
+            return True
+
+    def fail_all(self, error: InferenceError) -> None:
+        """End every sequence with this error."""
+        self._take_in()
+        for one in list(self._running):
+            self._end(one, Failed(error=error))
+        while self._queue.peek() is not None:
+            ticket = self._queue.pop()
+            self._intake.left_queue(ticket)
+            self._intake.close(ticket, Failed(error=error))
+
+    def suspend(self) -> None:
+        """Let go of everything on the device but the weights. Raises RuntimeError while there is work."""
+        if not self.idle:
+            raise RuntimeError("an engine with work cannot be suspended")
+        self._take_in()
+        self._machine = None
+
+    def resume(self) -> None:
+        """Be ready again; what was parked is gone. Raises OutOfMemory."""
+        if self._machine is None:
+            self._machine = build(self._blueprint)
+
+    @property
+    def _capacity(self) -> int:
+        page = self._limits.page_tokens
+        return self._limits.kv_tokens // page * page
+
+    @property
+    def _ready(self) -> Machine:
+        if self._machine is None:
+            raise RuntimeError("the engine is suspended")
+        return self._machine
+
+    def _take_in(self) -> None:
+        """Queue what was handed in; clear up what was cancelled."""
+        new, cancelled = self._intake.collect()
+        for ticket in new:
+            self._queue.push(ticket.sequence.client, ticket.capacity, ticket)
+        for ticket in cancelled:
+            self._forget(ticket)
+        if new or cancelled:
+            self._tell_positions()
+
+    def _forget(self, ticket: Ticket) -> None:
+        if self._queue.remove(ticket):
+            self._intake.left_queue(ticket)
+        for one in self._running:
+            if one.ticket is ticket:
+                self._leave(one)
+                break
+
+    def _tell_positions(self) -> None:
+        """Tell those who wait where they stand, when it is new to them or better than before."""
+        for position, ticket in enumerate(self._queue.order()):
+            if ticket.position < 0 or position < ticket.position:
+                ticket.position = position
+                self._intake.tell(ticket, Queued(position=position))
+
+    def _admit(self) -> None:
+        """Let in whose turn it is, while there is room."""
+        before = len(self._queue)
+        while (ticket := self._queue.peek()) is not None:
+            admitted = guarded(lambda: self._ready.admission.admit(ticket))
+            if admitted is None:
+                break
+            self._queue.pop()
+            self._intake.left_queue(ticket)
+            self._enter(ticket, admitted)
+        if len(self._queue) < before:
+            self._tell_positions()
+
+    def _enter(self, ticket: Ticket, admitted: Running | InferenceError) -> None:
+        if isinstance(admitted, InferenceError):
+            self._intake.close(ticket, Failed(error=admitted))
+            return
+        self._running.append(admitted)
+        reused = admitted.grant.reused
+        self._reused += reused
+        self._intake.tell(ticket, Started(prompt_tokens=admitted.prompt, reused_tokens=reused, seed=admitted.seed))
+
+    def _run(self, work: Plan) -> None:
+        """Run a plan. If it fails, find out on which sequences: they end, the others go on."""
+        found = guarded(lambda: self._ready.runner.run(work))
+        if not isinstance(found, InferenceError):
+            self._advance(work, found)
+        elif len(work.members) > 1:
+            for half in work.halves():
+                self._run(half)
+        else:
+            self._end(work.members[0], Failed(error=found))
+
+    def _advance(self, work: Plan, drawn: list[Drawn]) -> None:
+        for row in work.rows:
+            row.computed += 1
+        for part in work.parts:
+            part.running.computed = part.end
+            if part.last:
+                part.running.pictures = None
+        self._prefilled += work.prefilled
+        self._generated += len(drawn)
+        for one, token, logprob in drawn:
+            self._deliver(one, token, logprob)
+
+    def _deliver(self, one: Running, token: int, logprob: float) -> None:
+        if one.ticket.cancelled:
+            return  # the next step clears up
+        delta, finished = collect(one, token, logprob, self._known)
+        self._intake.tell(one.ticket, delta)
+        if finished is not None:
+            self._end(one, finished)
+
+    def _end(self, one: Running, event: Failed | Finished) -> None:
+        self._leave(one, sound=isinstance(event, Finished))
+        self._intake.close(one.ticket, event)
+
+    def _leave(self, one: Running, *, sound: bool = True) -> None:
+        """Free seat and room; what was computed, if it is sound, is parked for the next turn."""
+        self._running.remove(one)
+        self._ready.seats.leave(one.seat)
+        if sound and self._limits.reuse and one.computed:
+            self._ready.store.park(one.ticket.sequence.adapter, one.parkable, one.grant)
+        else:
+            self._ready.store.release(one.grant)
+
+
+def check_ids(sequence: Sequence, vocabulary: int) -> None:
+    """Raise BadRequest for a prompt that no model can read: the device would not survive it."""
+    if not sequence.prompt_ids:
+        raise BadRequest("The prompt is empty.", param="prompt")
+    if not 0 <= min(sequence.prompt_ids) <= max(sequence.prompt_ids) < vocabulary:
+        raise BadRequest(f"The prompt has token ids outside of 0 to {vocabulary - 1}.", param="prompt")
+
+
+def check_pictures(sequence: Sequence, image_token: int | None) -> None:
+    """Raise BadRequest unless there are image tokens for every picture, and pictures for every image token."""
+    pictures = 0 if sequence.pixels is None else len(sequence.pixels)
+    if image_token is None:
+        if pictures:
+            raise ImagesNotSupported("This model reads text alone.", param="messages")
+        return
+    tokens = len(image_positions(sequence, image_token))
+    if bool(tokens) != bool(pictures) or (pictures and tokens % pictures):
+        raise BadImage(f"The prompt has {tokens} image tokens for {pictures} pictures.", param="messages")

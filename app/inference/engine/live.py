@@ -1,0 +1,77 @@
+"""A sequence on its way through the engine: waiting as a Ticket, then running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from app.inference.engine.detokenise import TextStream
+from app.inference.engine.kv import Grant, Ids
+from app.inference.engine.sampling import Mode
+from app.inference.engine.stopping import StopScanner
+from app.inference.engine.types import Sequence
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A sequence that was accepted."""
+
+    sequence: Sequence
+    limit: int  # tokens it may generate: max_tokens, or what the context leaves
+    submitted: float  # seconds, monotonic
+    cancelled: bool = False
+    position: int = -1  # the last one told
+
+    @property
+    def capacity(self) -> int:
+        """Tokens it may have in all."""
+        return len(self.sequence.prompt_ids) + self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What stands in the place of image tokens: `features` [n, h] from the `skipped`-th image token on."""
+
+    positions: Ids  # of all image tokens, in the prompt
+    features: Tensor = field(repr=False)
+    skipped: int
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A sequence with a seat and room in the arena."""
+
+    ticket: Ticket
+    grant: Grant
+    key: Ids  # what its prompt is recognised by: token ids, and fingerprints in the place of image tokens
+    seat: int
+    seed: int
+    adapter: int
+    mode: Mode
+    text: TextStream
+    stops: StopScanner
+    admitted: float
+    ids: list[int]  # prompt and output
+    computed: int  # of them, how many have keys and values in the arena
+    pictures: Pictures | None = None
+    first_token: float = 0.0
+
+    @property
+    def prompt(self) -> int:
+        return len(self.ticket.sequence.prompt_ids)
+
+    @property
+    def generated(self) -> int:
+        return len(self.ids) - self.prompt
+
+    @property
+    def decoding(self) -> bool:
+        return self.computed >= self.prompt
+
+    @property
+    def parkable(self) -> Ids:
+        """What to recognise its computed tokens by, in a later prompt."""
+        output = np.asarray(self.ids[self.prompt : self.computed], dtype=np.int64)
+        return np.concatenate([self.key[: self.computed], output])

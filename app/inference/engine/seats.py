@@ -1,0 +1,51 @@
+"""What the device knows of each running request: written at admission, read in every step by the number of its seat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from app.inference.engine.kv import Grant
+from app.inference.types import SamplingParams
+
+
+class Seats:
+    """Tables [seats + 1, ...]. The last seat is nobody's: rows that only fill up a batch sit there."""
+
+    def __init__(self, *, number: int, vocabulary: int, context: int, device: torch.device) -> None:
+        rows = number + 1
+        self.nobody = number
+        self._free = list(range(number))
+        self.temperature = torch.ones(rows, device=device)
+        self.top_p = torch.ones(rows, device=device)
+        self.top_k = torch.ones(rows, dtype=torch.int64, device=device)  # 1: greedy
+        self.penalty = torch.ones(rows, device=device)
+        self.seed = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.seen = torch.zeros(rows, vocabulary, dtype=torch.bool, device=device)  # tokens of prompt and output
+        self.adapter = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.places = torch.zeros(rows, context, dtype=torch.int64, device=device)  # of its tokens in the arena
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    def take(self, params: SamplingParams, seed: int, prompt: Tensor) -> int:
+        """A seat for a request. `prompt` [n]: its token ids."""
+        seat = self._free.pop()
+        self.temperature[seat] = 1.0 if params.greedy else params.temperature
+        self.top_p[seat] = params.top_p
+        self.top_k[seat] = 1 if params.greedy else min(params.top_k, self.seen.shape[1])
+        self.penalty[seat] = params.repetition_penalty
+        self.seed[seat] = seed
+        self.seen[seat] = False
+        if params.repetition_penalty != 1:
+            self.seen[seat, prompt.to(self.seen.device)] = True
+        return seat
+
+    def settle(self, seat: int, adapter: int, grant: Grant) -> None:
+        """What belongs to the seat besides sampling: the index of its adapter, and its room in the arena."""
+        self.adapter[seat] = adapter
+        self.places[seat, : len(grant.slots)] = torch.from_numpy(grant.slots).to(self.places.device)
+
+    def leave(self, seat: int) -> None:
+        self._free.append(seat)

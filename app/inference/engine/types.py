@@ -1,0 +1,69 @@
+"""What an engine takes and gives. Token ids alone: it knows no prompt and no protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from app.inference.errors import InferenceError
+from app.inference.types import Delta, Finished, Queued, SamplingParams, Started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The last event of a sequence that did not finish."""
+
+    error: InferenceError
+
+
+EngineEvent = Queued | Started | Delta | Finished | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """One prompt to go on from. Every accepted one ends in exactly one Finished or Failed, unless it is cancelled.
+
+    `pixels` [pictures, 3, H, W]: one for each run of image tokens in `prompt_ids`, in their order.
+    `sink` gets the events, from the thread that steps. It must not block.
+    """
+
+    id: str
+    client: str
+    adapter: str | None = None  # None: the base alone
+    prompt_ids: tuple[int, ...] = field(repr=False)
+    pixels: Tensor | None = field(default=None, repr=False)
+    sampling: SamplingParams
+    stop: tuple[str, ...] = ()
+    sink: Callable[[EngineEvent], None] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an engine takes on at once."""
+
+    max_running: int = 32
+    max_waiting: int = 256
+    chunk_tokens: int = 512  # of one forward pass: the longest a running stream waits for another's prompt
+    kv_tokens: int = 16384  # keys and values of so many tokens are held, for all sequences and parked prefixes
+    page_tokens: int = 16  # the arena is given out in pages of so many
+    quantum: int = 512  # tokens a client is served before it is the next one's turn
+    reuse: bool = True  # keep the keys and values of what ended, for the next turn of its chat
+    static: bool | None = None  # decode in buckets of fixed shapes; None: on CUDA, where graphs need them
+    gather_tokens: int = 131072  # copied at most by a decoding step of fixed shapes, padding included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """`kv_tokens_used` are promised to running sequences; parked prefixes make room when it is needed."""
+
+    running: int
+    waiting: int
+    kv_tokens: int
+    kv_tokens_used: int
+    kv_bytes: int
+    generated_tokens: int
+    prefilled_tokens: int
+    reused_tokens: int
+    steps: int
