@@ -19,7 +19,19 @@ from spaces_runner.ownership import hand_over
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
-from spaces_runner.types import Inspection, LaunchPlan, RefKind, RunOptions, Sdk, SpaceRef, SpaceSpec, Step, User
+from spaces_runner.types import (
+    Finding,
+    Gpu,
+    Inspection,
+    LaunchPlan,
+    RefKind,
+    RunOptions,
+    Sdk,
+    SpaceRef,
+    SpaceSpec,
+    Step,
+    User,
+)
 
 _REFUSALS = {
     Sdk.DOCKER: "Run its image where there is a container engine: docker run -p 7860:7860 registry.hf.space/….",
@@ -55,7 +67,15 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         hand_over(dirs.app, user)
         note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
     leased = gpu.lease(Store(settings), job.run_id, options.gpu)
-    found = (*checkout.findings, *spec.findings, *resolution.findings, *packages.findings, *changes.findings)
+    made_room = _make_room(job, leased, spec)
+    found = (
+        *checkout.findings,
+        *spec.findings,
+        *resolution.findings,
+        *packages.findings,
+        *changes.findings,
+        *made_room,
+    )
     return launch.plan(
         spec=spec,
         checkout=checkout,
@@ -69,6 +89,15 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         findings=found,
         diff=changes.diff,
     )
+
+
+def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, ...]:
+    """On the GPU that the Space gets, if it gets one."""
+    if leased is None:
+        return ()
+    from spaces_runner.core import room
+
+    return room.make(job.run_id, leased, spec.suggested_hardware, job.settings)
 
 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:

@@ -46,8 +46,8 @@ class CoreStatus:
 def status(settings: Settings) -> CoreStatus | None:
     """The core as it is now; None where there never was one. One whose shim is gone is swept on the way."""
     control.sweep(settings)
-    run = _run(Store(settings))
-    return _status(run, settings) if run else None
+    run = run_of(Store(settings))
+    return status_of(run, settings) if run else None
 
 
 def ensure(settings: Settings, command: Command, timeout: float = START_S) -> CoreStatus:
@@ -64,7 +64,7 @@ def ensure(settings: Settings, command: Command, timeout: float = START_S) -> Co
 
 def again(settings: Settings, timeout: float = START_S) -> CoreStatus:
     """The core that runs, or the one that ran last, started again. Raises CoreFailed where there never was one."""
-    run = _run(Store(settings))
+    run = run_of(Store(settings))
     if run is None:
         raise CoreFailed("There is no inference core.", hint="Start one:  spaces-runner core start")
     if not run.status.stage.active:
@@ -90,7 +90,7 @@ def _until_it_answers(settings: Settings, timeout: float) -> CoreStatus:
 
 def stop(settings: Settings) -> CoreStatus | None:
     """End it: answers under way have some seconds. Returns when it has ended."""
-    run = _run(Store(settings))
+    run = run_of(Store(settings))
     if run is None:
         return None
     control.stop(run.space.id, settings)
@@ -99,13 +99,13 @@ def stop(settings: Settings) -> CoreStatus | None:
 
 def log_tail(settings: Settings, lines: int = 200) -> list[str]:
     """The last lines that it printed, as harmless text; of the last run, when it does not run."""
-    run = _run(Store(settings))
+    run = run_of(Store(settings))
     return control.log_tail(run.space.id, settings, "run", lines) if run else []
 
 
 def log_follow(settings: Settings) -> Iterator[str]:
     """What it prints from now on, until it ends."""
-    run = _run(Store(settings))
+    run = run_of(Store(settings))
     return control.log_follow(run.space.id, settings) if run else iter(())
 
 
@@ -137,11 +137,13 @@ def _launch(settings: Settings, admission: Admission) -> None:
         raise LaunchError(f"The process that runs the core did not start: {error}", hint=f"See {log}.") from error
 
 
-def _run(store: Store) -> Run | None:
+def run_of(store: Store) -> Run | None:
+    """The core's current or last run."""
     return next((run for run in store.runs() if run.space.ref.kind is RefKind.CORE), None)
 
 
-def _status(run: Run, settings: Settings) -> CoreStatus:
+def status_of(run: Run, settings: Settings) -> CoreStatus:
+    """What a face shows of it."""
     seen = run.status
     return CoreStatus(
         stage=seen.stage,

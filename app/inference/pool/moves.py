@@ -40,6 +40,7 @@ class Mover:
         self._bringing: dict[Seat, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._estimates: dict[Seat, int] = {}
+        self._missing: set[Seat] = set()
         self._closing = False
 
     # Going in and out
@@ -148,7 +149,7 @@ class Mover:
     async def _load(self, seat: Seat) -> None:
         tools, estimates = self._tools, await self._lane.run(self._estimate)
         if seat not in estimates:
-            estimates[seat] = await self._lane.run(partial(tools.estimate, seat.cards))
+            estimates[seat] = self._estimates[seat] = await self._lane.run(partial(tools.estimate, seat.cards))
         need = estimates[seat]
         kv_bytes = kv_share(need, tuple(estimates.values()), tools.ledger.budget(self._held))
         await self._make_room(seat, need + kv_bytes)
@@ -282,12 +283,13 @@ class Mover:
         self._changed.set()
 
     def _estimate(self) -> dict[Seat, int]:
-        """What each base takes on the device. One whose weights are not here is not counted."""
+        """What each base takes on the device. One whose weights are not here is not counted, and looked for once."""
         for seat in self._seats:
-            if seat not in self._estimates:
+            if seat not in self._estimates and seat not in self._missing:
                 try:
                     self._estimates[seat] = self._tools.estimate(seat.cards)
                 except ModelUnavailable as error:
+                    self._missing.add(seat)
                     _LOG.info("%s", error.sentence)
         return dict(self._estimates)
 
