@@ -10,20 +10,24 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from spaces_runner import environment, gpu, launch, models, overlay, patch
-from spaces_runner.checkout import obtain
-from spaces_runner.detect import detect
+from spaces_runner import gpu, launch, models, overlay, preparation
+from spaces_runner.checkout.obtain import obtain
 from spaces_runner.errors import UnsupportedSdk
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
+from spaces_runner.patch.writing import apply
+from spaces_runner.preparation import Preparation
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
+    Checkout,
+    Environment,
     Finding,
     Gpu,
     Inspection,
     LaunchPlan,
+    Patch,
     RefKind,
     RunOptions,
     Sdk,
@@ -50,28 +54,28 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
 
         return launch_plan(options, settings, gpu.lease(Store(settings), job.run_id, options.gpu))
     checkout = obtain(job.ref, dirs.app, settings, report)
+    known = preparation.recall(job, checkout.commit)
     with report.step(Step.DETECT):
-        spec = detect(checkout, options)
-        require_supported(spec)
+        spec = known.spec if known else _detect(checkout, options)
     with report.step(Step.ENVIRONMENT) as note:
-        scratch = _scratch(dirs.build)
-        resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
-        packages = environment.build(resolution, spec, checkout, settings, report, user, scratch, job.space_id)
+        packages = known.environment if known else _environment(job, spec, checkout, report)
         python = overlay.lay(packages, dirs.venv, user)
         models.prefetch(spec.preload, settings, report)
         models.share(settings, dirs.home / ".cache" / "huggingface", user)
-        note.append("as it stood" if packages.reused else f"{len(resolution.packages)} packages")
+        note.append("as it stood" if packages.reused else f"{len(packages.resolution.packages)} packages")
     with report.step(Step.PATCH) as note:
-        changes = patch.patch_tree(dirs.app, spec)
-        patch.apply(changes, dirs.app)
+        changes = known.patch if known else _patch(dirs.app, spec)
+        apply(changes, dirs.app)
         hand_over(dirs.app, user)
         note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
+    if not known:
+        preparation.remember(job, checkout.commit, Preparation(spec=spec, environment=packages, patch=changes))
     leased = gpu.lease(Store(settings), job.run_id, options.gpu)
     made_room = _make_room(job, leased, spec)
     found = (
         *checkout.findings,
         *spec.findings,
-        *resolution.findings,
+        *packages.resolution.findings,
         *packages.findings,
         *changes.findings,
         *made_room,
@@ -91,6 +95,31 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
     )
 
 
+# What a relaunch remembers. Each of these loads its stage when it is needed: together they take a third of a second.
+
+
+def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
+    from spaces_runner.detect import detect
+
+    spec = detect(checkout, options)
+    require_supported(spec)
+    return spec
+
+
+def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter) -> Environment:
+    from spaces_runner import environment
+
+    scratch = _scratch(job.settings.space(job.space_id).build)
+    resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
+    return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
+
+
+def _patch(root: Path, spec: SpaceSpec) -> Patch:
+    from spaces_runner.patch.source import patch_tree
+
+    return patch_tree(root, spec)
+
+
 def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, ...]:
     """On the GPU that the Space gets, if it gets one."""
     if leased is None:
@@ -102,20 +131,21 @@ def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, 
 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
     """The whole plan of a Space. Fetches its files and resolves its packages; installs and starts nothing."""
+    from spaces_runner import environment
+
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inspect-", dir=settings.home_dir) as folder:
         Path(folder).chmod(0o755)
         target = Path(folder, "app")
         checkout = obtain(ref, target, settings, report)
         with report.step(Step.DETECT):
-            spec = detect(checkout, options)
-            require_supported(spec)
+            spec = _detect(checkout, options)
         with report.step(Step.ENVIRONMENT):
             scratch = _scratch(Path(folder, "build"))
             user = inspector(settings)
             resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
         with report.step(Step.PATCH):
-            changes = patch.patch_tree(target, spec)
+            changes = _patch(target, spec)
     gpus = gpu.inventory()
     return Inspection(
         checkout=checkout,

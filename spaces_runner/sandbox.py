@@ -38,15 +38,6 @@ def wrap(argv: tuple[str, ...], user: User | None, limits: Limits, path: str) ->
     return _own(user, limits) + argv
 
 
-def bind_to_parent(argv: tuple[str, ...], path: str) -> tuple[str, ...]:
-    """A command that is `argv` and dies with the thread that started it; nothing else changes."""
-    if setpriv := shutil.which("setpriv", path=path):
-        command = (setpriv, "--pdeathsig=KILL", "--")
-        if _works(command):
-            return (*command, *argv)
-    return (sys.executable, "-I", "-S", _program(), "-", "-", "-", *argv)
-
-
 def make_killable(pid: int) -> None:
     """Have the kernel end this one first when memory runs out. Its children inherit it."""
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 SHARE_SERVER = "https://api.gradio.app/v3/tunnel-request"
 # Gradio's own tunnel client, version 0.3, and the checksums that gradio.tunneling names for it.
 TUNNEL_CLIENT = "https://cdn-media.huggingface.co/frpc-gradio-0.3/frpc_{system}_{machine}"
+ENVIRONMENT_MARK = "environment.json"  # the file of an environment that is written last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,10 @@ class Settings:
     @property
     def environments_dir(self) -> Path:
         return self.home_dir / "environments"
+
+    def environment_mark(self, fingerprint: str) -> Path:
+        """The file that makes an environment complete. Its time says when a launch last took it."""
+        return self.environments_dir / fingerprint / ENVIRONMENT_MARK
 
     @property
     def uv_cache_dir(self) -> Path:

@@ -1,4 +1,7 @@
-"""Runs git, hardened, through GitPython. Knows commands, their surroundings and what their failures mean; no Spaces.
+"""Runs git, hardened. Knows commands, their surroundings and what their failures mean; no Spaces.
+
+What transfers much goes through GitPython. A question that a relaunch asks, too, does not: importing GitPython takes
+longer than the answer.
 
 Nothing that a repository or this machine holds can steer it: no system or global configuration, no hooks, no
 templates, no file system monitor, no credential helper, no prompt, no protocol but https (and http on loopback).
@@ -8,21 +11,20 @@ The token is in the environment of the children that talk to the origin, scoped 
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from spaces_runner.errors import AccessDenied, CheckoutError, NetworkFailed, RevisionNotFound, SpaceNotFound, UnsafeTree
 from spaces_runner.settings import Settings
-
-if TYPE_CHECKING:
-    from git.cmd import Git
 
 # Mistakes that old tools wrote into commits and trees and that harm nobody; fsck refuses everything else.
 _HARMLESS = (
@@ -84,17 +86,24 @@ class GitCommand:
     """git on the bare repository `git_dir`, which need not be there yet."""
 
     def __init__(self, settings: Settings, origin: Origin, git_dir: Path) -> None:
-        from git.cmd import Git  # a fifth of a second where bytecode is not written
-
         self._settings = settings
         self._origin = origin
-        self._git = Git(str(git_dir.parent))
-        self._git.update_environment(**_surroundings(settings, origin, git_dir))
+        self._folder = git_dir.parent
+        self._surroundings = _surroundings(settings, origin, git_dir)
 
-    @property
-    def git(self) -> Git:
-        """GitPython's own object, for its `cat-file --batch`; not for several threads."""
-        return self._git
+    def open(self, *arguments: str) -> Popen[bytes]:
+        """Start a command that stays on this machine, with pipes at both ends. Raises CheckoutError."""
+        try:
+            return Popen(
+                ["git", *arguments],
+                cwd=self._folder,
+                env=self._environment(self._local()),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except FileNotFoundError as error:
+            raise _not_installed() from error
 
     def ask(self, *arguments: str) -> bytes:
         """Standard output of a command that stays on this machine. Raises CheckoutError."""
@@ -115,7 +124,11 @@ class GitCommand:
 
         Returns its exit status and its last lines that are no progress, free of secrets.
         """
-        process = self._git.execute(
+        from git.cmd import Git
+
+        git = Git(str(self._folder))
+        git.update_environment(**self._surroundings)
+        process = git.execute(
             ["git", *arguments],
             as_process=True,
             with_stdout=False,
@@ -151,26 +164,26 @@ class GitCommand:
                 text = text.replace(secret, "***")
         return text
 
-    def close(self) -> None:
-        """End the helper processes that GitPython keeps."""
-        self._git.clear_cache()
-
     def _execute(self, arguments: tuple[str, ...], env: dict[str, str]) -> tuple[int, bytes, str]:
-        from git.exc import GitCommandNotFound
-
         try:
-            status, out, err = self._git.execute(
+            done = subprocess.run(
                 ["git", *arguments],
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                kill_after_timeout=_ANSWER_S,
-                env=env,
+                cwd=self._folder,
+                env=self._environment(env),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_ANSWER_S,
+                check=False,
             )
-        except GitCommandNotFound as error:
-            raise CheckoutError("git is not installed.", hint="Type: sudo apt-get install git git-lfs") from error
-        return status, out, err
+        except FileNotFoundError as error:
+            raise _not_installed() from error
+        except TimeoutExpired:
+            return 1, b"", f"Timeout: git {arguments[0]} had no answer for {_ANSWER_S:g} s"
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+    def _environment(self, env: dict[str, str]) -> dict[str, str]:
+        """As GitPython makes it: proxies and certificates come from the process, messages are in English."""
+        return {**os.environ, "LANGUAGE": "C", "LC_ALL": "C", **self._surroundings, **env}
 
     def _lines(self, err: str) -> tuple[str, ...]:
         return tuple(self.scrub(line) for line in err.splitlines()[-_LINES:] if line.strip())
@@ -194,6 +207,10 @@ class GitCommand:
             key = f"http.{self._settings.hf_endpoint}/.extraHeader"
             pairs.append((key, f"Authorization: Basic {_basic(self._settings.hf_token)}"))
         return _config(pairs)
+
+
+def _not_installed() -> CheckoutError:
+    return CheckoutError("git is not installed.", hint="Type: sudo apt-get install git git-lfs")
 
 
 _AGAIN = "Start it again. If that does not help, remove the Space's copy with: spaces-runner prune"

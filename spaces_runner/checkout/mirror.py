@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from filelock import FileLock, Timeout
-
 from spaces_runner.checkout.git_command import GitCommand, Origin
+from spaces_runner.checkout.objects import Objects
 from spaces_runner.checkout.tree import Entry
-from spaces_runner.errors import CheckoutError, NetworkFailed, RevisionNotFound
+from spaces_runner.errors import CheckoutError, RevisionNotFound
 from spaces_runner.settings import Settings
 from spaces_runner.types import RefKind, SpaceRef
 
@@ -55,16 +54,19 @@ class Mirror:
         settings.mirrors_dir.mkdir(mode=0o700, exist_ok=True)
         self.path = mirror_path(settings, ref)
         self.command = GitCommand(settings, self.origin, self.path)
+        self._objects = Objects(lambda: self.command.open("cat-file", "--batch"))
 
     def __enter__(self) -> Mirror:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.command.close()
+        self._objects.close()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One launch at a time writes a mirror; the others wait and find what they came for."""
+        from filelock import FileLock, Timeout  # a relaunch writes nothing, and need not wait for the import
+
         try:
             with FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_S, poll_interval=0.02):
                 yield
@@ -98,25 +100,24 @@ class Mirror:
 
     def last_seen(self, revision: str | None) -> str | None:
         """What `resolve` last gave for the revision, if that commit is here: for when the origin is out of reach."""
-        try:
-            sha = self._seen(revision).read_text()
-        except OSError:
-            return None
-        return sha if self.has(sha) else None
+        sha = self._read_seen(revision)
+        return sha if sha and self.has(sha) else None
 
     def fetch(self, sha: str, revision: str | None, progress: ObjectsProgress) -> bool:
-        """Have the commit here, and only it: no history. To be called under `locked`. Returns whether it was fetched.
+        """Have the commit here, and only it: no history. Returns whether it was fetched.
 
         What an earlier fetch brought is not brought again. Raises CheckoutError; then nothing half-made is left.
         """
-        fetched = not self.has(sha)
-        if fetched and self.path.exists():
-            self._sweep()
-            self._fetch_into(self.path, sha, progress)
-        elif fetched:
-            self._fetch_anew(sha, progress)
-        seen = self._seen(revision)
-        if not seen.exists() or seen.read_text() != sha:
+        if self.has(sha) and self._read_seen(revision) == sha:
+            return False
+        with self.locked():
+            fetched = not self.has(sha)
+            if fetched and self.path.exists():
+                self._sweep()
+                self._fetch_into(self.path, sha, progress)
+            elif fetched:
+                self._fetch_anew(sha, progress)
+            seen = self._seen(revision)
             seen.parent.mkdir(exist_ok=True)
             seen.write_text(sha)
         return fetched
@@ -128,16 +129,15 @@ class Mirror:
 
     def read(self, blob: str) -> bytes:
         """A blob's content, whole."""
-        return self.command.git.get_object_data(blob)[3]
+        return self._objects.read(blob)
 
     def copy(self, blob: str, target: BinaryIO) -> None:
         """Write a blob's content to a file, in pieces."""
-        size, stream = self.command.git.stream_object_data(blob)[2:4]
-        shutil.copyfileobj(stream, target, min(size, 1 << 20) or 1)
+        self._objects.copy(blob, target)
 
     def committed_at(self, sha: str) -> str | None:
         """When the commit was made: ISO 8601 with the committer's offset. None where the commit does not say."""
-        match = _COMMITTER.search(self.command.git.get_object_data(sha)[3])
+        match = _COMMITTER.search(self.read(sha))
         if match is None:
             return None
         offset = timedelta(hours=int(match[3]), minutes=int(match[4]))
@@ -208,16 +208,17 @@ class Mirror:
     def _seen(self, revision: str | None) -> Path:
         return self.path / "seen" / (quote(revision, safe="") if revision else "HEAD")
 
+    def _read_seen(self, revision: str | None) -> str | None:
+        try:
+            return self._seen(revision).read_text()
+        except OSError:
+            return None
+
     def _sweep(self) -> None:
         """Remove what a killed fetch left in the mirror: its locks and its unfinished pack."""
         stale = [*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock"), *self.path.glob("objects/pack/tmp_*")]
         for path in stale:
             path.unlink(missing_ok=True)
-
-
-def out_of_reach(error: CheckoutError) -> bool:
-    """Whether what is here already may be used in place of what the origin would have said."""
-    return isinstance(error, NetworkFailed)
 
 
 def _reference_names(revision: str | None) -> tuple[str, ...]:

@@ -40,8 +40,7 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Ch
         sha, findings = _resolve(mirror, ref, report)
         if not mirror.has(sha):
             report.log(f"Fetching {ref} at {sha}")
-        with mirror.locked():
-            fetched = mirror.fetch(sha, ref.revision, lambda done, total: _progress(report, done, total))
+        fetched = mirror.fetch(sha, ref.revision, lambda done, total: _progress(report, done, total))
         layout = plan(mirror.entries(sha), lambda entry: mirror.read(entry.blob).decode(errors="surrogateescape"))
         note.append(f"{sha[:8]}, {len(layout.files)} files{'' if fetched else ', as it stood'}")
     with report.step(Step.LFS) as note:

@@ -38,7 +38,8 @@ def is_file(source: str) -> bool:
 
 def of_file(path: Path, write: bool) -> Patch:
     from spaces_runner import pysource
-    from spaces_runner.patch import apply, patch_source
+    from spaces_runner.patch.source import patch_source
+    from spaces_runner.patch.writing import apply
 
     try:
         changed = patch_source(pysource.read(path).text, path.name)
@@ -53,7 +54,8 @@ def of_file(path: Path, write: bool) -> Patch:
 def of_space(source: str, write: bool, face: Face) -> Patch:
     """The patch of a directory as it lies there, or of a Space that is fetched to look at it."""
     from spaces_runner.checkout import obtain
-    from spaces_runner.patch import apply, patch_tree
+    from spaces_runner.patch.source import patch_tree
+    from spaces_runner.patch.writing import apply
     from spaces_runner.ref import parse
     from spaces_runner.report import Reporter
 

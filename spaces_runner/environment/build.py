@@ -23,12 +23,11 @@ from spaces_runner.environment.sources import own_wheels
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import BuildError
 from spaces_runner.report import Reporter
-from spaces_runner.settings import Settings
+from spaces_runner.settings import ENVIRONMENT_MARK, Settings
 from spaces_runner.types import Checkout, Environment, Resolution, SpaceSpec, Step, User
 
 LOCK_TIMEOUT_S = 2 * 3600.0
 FORMAT = "1"  # of an environment: another number builds all of them anew
-MARK = "environment.json"
 
 _WAITED = "Stop that launch and try again."
 _FULL = "The disk is full: `spaces-runner prune` removes what nobody uses."
@@ -70,7 +69,7 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
                     _make(target, resolution, spec, shop)
         except Timeout as exc:
             raise BuildError("Another launch has been building the same environment for hours.", hint=_WAITED) from exc
-    os.utime(target / MARK)  # for `prune`: it is in use
+    os.utime(target / ENVIRONMENT_MARK)  # for `prune`: it is in use
     return Environment(
         fingerprint=name,
         prefix=str(target),
@@ -106,7 +105,7 @@ def bootstrap() -> bytes:
 
 
 def _complete(target: Path) -> bool:
-    return (target / MARK).is_file()
+    return (target / ENVIRONMENT_MARK).is_file()
 
 
 def _require_space(settings: Settings) -> None:
@@ -128,7 +127,7 @@ def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop)
     _point_scripts(part / "bin", python, target)
     written = bytecode.write(site, target / site.relative_to(part), python, shop.settings.uv_cache_dir / "bytecode")
     shop.report.log(f"Byte code: {written.compiled} modules compiled, {written.linked} taken from before")
-    (part / MARK).write_text(json.dumps(encode(resolution)))
+    (part / ENVIRONMENT_MARK).write_text(json.dumps(encode(resolution)))
     if os.geteuid() != 0:
         _write_protect(part)
     part.rename(target)

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 from filelock import FileLock, Timeout
 
 from spaces_runner.environment import answers, bytecode
-from spaces_runner.environment.build import MARK, discard
-from spaces_runner.settings import Settings
+from spaces_runner.environment.build import discard
+from spaces_runner.settings import ENVIRONMENT_MARK, Settings
 
 YOUNG_S = 600.0  # a launch that has just taken an environment has not written it down yet
 
@@ -27,7 +27,7 @@ def prune(settings: Settings, keep: AbstractSet[str], *, young_s: float = YOUNG_
             continue
         try:
             with FileLock(folder / ".locks" / name, timeout=0):
-                mark = path / MARK
+                mark = path / ENVIRONMENT_MARK
                 if mark.exists() and mark.stat().st_mtime > time.time() - young_s:
                     continue
                 path.chmod(0o755)  # write-protected where we are not root

@@ -117,16 +117,16 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     )
     bridge.start()
     settings = job.settings
-    pump = Pump(
-        LogWriter(
-            settings.space(job.space_id).run_log,
-            limit=settings.log_bytes,
-            keep=settings.log_files,
-            secrets=secrets.values(),
-        )
+    log = LogWriter(
+        settings.space(job.space_id).run_log,
+        limit=settings.log_bytes,
+        keep=settings.log_files,
+        secrets=secrets.values(),
     )
+    printed, printer = os.pipe2(os.O_CLOEXEC)
+    pump = Pump(log, printed)
     env = environment(plan, secrets, ports, socket, job.run_id)
-    process = _spawn(plan, env, settings.path, pump)
+    process = _spawn(plan, env, settings.path, printer)
     identity = identify(process.pid)
     if identity is None:  # cannot be: nobody has waited for it
         raise LaunchError("The app's process was not there.")
@@ -158,22 +158,23 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
     }
 
 
-def _spawn(plan: LaunchPlan, env: dict[str, str], path: str, pump: Pump) -> subprocess.Popen[bytes]:
+def _spawn(plan: LaunchPlan, env: dict[str, str], path: str, printer: int) -> subprocess.Popen[bytes]:
+    """The app's process, which prints to the descriptor `printer`; our copy of that is closed."""
     try:
         return subprocess.Popen(
             wrap(plan.argv, plan.user, Limits(), path),
             cwd=plan.cwd,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=pump.writer_fd,
-            stderr=pump.writer_fd,
+            stdout=printer,
+            stderr=printer,
             start_new_session=True,
             umask=0o022,
         )
     except (OSError, ValueError) as error:
         raise LaunchError(f"The app cannot be started: {error}") from error
     finally:
-        pump.start()
+        os.close(printer)  # so that the last process that holds one ends the log
 
 
 def _confirm(up: Up, closed: Event, tell: Listeners) -> None:

@@ -1,47 +1,47 @@
-"""Runs the pipeline: hands it the job, takes down what it says, and brings back the plan or the error."""
+"""Runs a build in the pipeline: hands it the job, takes down what it says, and brings back the plan or the error."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
-from typing import Any
+from typing import IO, Any
 
 from spaces_runner.codec import decode, encode
 from spaces_runner.job import Job
 from spaces_runner.logfile import LogWriter, erase, tail
 from spaces_runner.process import Family, identify
 from spaces_runner.report import decode_event
-from spaces_runner.sandbox import bind_to_parent
 from spaces_runner.shim.inbox import Inbox
 from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import ErrorInfo, Failed, LaunchPlan, Stage
-from spaces_runner.variables import MARK
 
-PIPELINE = ("-P", "-m", "spaces_runner.pipeline")
+Pipeline = subprocess.Popen[bytes]  # with pipes for its input, its events and its log
 
 
-def build(job: Job, inbox: Inbox, journal: Journal, secrets: tuple[str, ...]) -> LaunchPlan | ErrorInfo:
+def build(
+    job: Job, pipeline: Pipeline, inbox: Inbox, journal: Journal, secrets: tuple[str, ...]
+) -> LaunchPlan | ErrorInfo:
     """The pipeline's outcome. When a stop is asked, all that it started is ended before StopAsked goes on."""
+    if pipeline.stdin is None or pipeline.stdout is None or pipeline.stderr is None:
+        raise ValueError("the pipeline was started without pipes")
     path = job.settings.space(job.space_id).build_log
     erase(path)
     log = LogWriter(path, limit=job.settings.log_bytes, keep=2, secrets=secrets)
-    pump = Pump(log)
-    process = _start(job, pump)
-    root = identify(process.pid)
+    pump = Pump(log, os.dup(pipeline.stderr.fileno()))
+    root = identify(pipeline.pid)
     family = Family(mark=job.run_id, user=job.user, roots=(root,) if root else ())
     listener = _Listener(journal)
     try:
-        _hand_over(job, process)
-        _listen(process, inbox, listener)
+        _hand_over(job, pipeline.stdin)
+        _listen(pipeline.stdout, inbox, listener)
     finally:
         family.end(1.0)
         pump.finish(2.0)
-        if process.stdout:
-            process.stdout.close()
-    return listener.outcome or _silent(process.wait(), tail(path, 20))
+        pipeline.stdout.close()
+        pipeline.stderr.close()
+    return listener.outcome or _silent(pipeline.wait(), tail(path, 20))
 
 
 class _Listener:
@@ -67,32 +67,16 @@ class _Listener:
             self.outcome = event.error
 
 
-def _start(job: Job, pump: Pump) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        bind_to_parent((sys.executable, *PIPELINE), job.settings.path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=pump.writer_fd,
-        cwd="/",
-        env={**os.environ, MARK: job.run_id},
-        start_new_session=True,
-    )
-    pump.start()
-    return process
-
-
-def _hand_over(job: Job, process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
+def _hand_over(job: Job, channel: IO[bytes]) -> None:
     try:
-        with process.stdin as stdin:
-            stdin.write(json.dumps(encode(job)).encode())
+        with channel:
+            channel.write(json.dumps(encode(job)).encode())
     except BrokenPipeError:  # it ended at once; its log and exit code say why
         return
 
 
-def _listen(process: subprocess.Popen[bytes], inbox: Inbox, listener: _Listener) -> None:
-    assert process.stdout is not None
-    descriptor = process.stdout.fileno()
+def _listen(events: IO[bytes], inbox: Inbox, listener: _Listener) -> None:
+    descriptor = events.fileno()
     while True:
         if descriptor in inbox.wait([descriptor]):
             data = os.read(descriptor, 65536)

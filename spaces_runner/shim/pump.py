@@ -13,18 +13,13 @@ PIPE_BYTES = 1024**2  # the most an ordinary user may ask for
 
 
 class Pump:
-    """Give `writer_fd` to a process as its standard output and error, then `start`."""
+    """From the reading end of a pipe, which it closes, into a log, which it closes, too."""
 
-    def __init__(self, log: LogWriter) -> None:
-        self._log = log
-        self._reader, self.writer_fd = os.pipe2(os.O_CLOEXEC)
+    def __init__(self, log: LogWriter, reader: int) -> None:
+        self._log, self._reader = log, reader
         with suppress(OSError):  # the user's share of pipe memory is used up: a small pipe works too
-            fcntl.fcntl(self._reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._thread = Thread(target=self._run, name="pump", daemon=True)
-
-    def start(self) -> None:
-        """Close our copy of the writing end, so that the last process that holds one ends the stream."""
-        os.close(self.writer_fd)
         self._thread.start()
 
     def finish(self, timeout: float) -> None:

@@ -27,7 +27,7 @@ from spaces_runner.process import identify
 from spaces_runner.shim import verdict
 from spaces_runner.shim.app import Exit
 from spaces_runner.shim.attempt import Attempt, Outcome
-from spaces_runner.shim.build import build
+from spaces_runner.shim.build import Pipeline, build
 from spaces_runner.shim.inbox import Inbox, StopAsked
 from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.rooms import furnish, make_socket_dir
@@ -68,11 +68,11 @@ class Supervisor:
         if not self._journal.register(me):
             raise SpaceBusy("The run was ended before its shim was there.")
 
-    def run(self, plan: LaunchPlan | None = None) -> None:
-        """Until the run has ended. With `plan`, nothing is built."""
+    def run(self, source: Pipeline | LaunchPlan) -> None:
+        """Until the run has ended: of what the pipeline builds, or of what is built already."""
         try:
             furnish(self._dirs, self._job.user)
-            outcome = plan or self._build()
+            outcome = source if isinstance(source, LaunchPlan) else self._build(source)
             error = self._serve(outcome) if isinstance(outcome, LaunchPlan) else outcome
             self._journal.failed(error)
         except StopAsked:
@@ -89,13 +89,13 @@ class Supervisor:
         finally:
             self._store.close()
 
-    def _build(self) -> LaunchPlan | ErrorInfo:
+    def _build(self, pipeline: Pipeline) -> LaunchPlan | ErrorInfo:
         """Hand the job to the pipeline, and forget the owner's token."""
         job, token = self._job, self._job.settings.hf_token
         self._job = replace(job, settings=replace(job.settings, hf_token=None))
         values = tuple(secrets.read(job.settings, job.space_id).values())
         try:
-            return build(job, self._inbox, self._journal, (*values, token) if token else values)
+            return build(job, pipeline, self._inbox, self._journal, (*values, token) if token else values)
         finally:
             shutil.rmtree(self._dirs.build, ignore_errors=True)
 

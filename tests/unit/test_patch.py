@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from spaces_runner.errors import PatchError
-from spaces_runner.patch import apply, patch_source, patch_tree
+from spaces_runner.patch.source import patch_source, patch_tree
+from spaces_runner.patch.writing import apply
 from spaces_runner.types import Patch, PatchedFile, Sdk, SpaceSpec
 
 GR = "import gradio as gr\n"
