@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.inference import prompts
@@ -52,7 +52,7 @@ def read(preset: Preset, own_file: Path | None = None, models_dir: Path | None =
 def _one_of(what: Sequence[str]) -> AfterValidator:
     def check(value: str) -> str:
         if value not in what:
-            raise PydanticCustomError("choice", "must be one of {allowed}", {"allowed": ", ".join(what)})
+            raise PydanticCustomError("choice", "it must be one of {allowed}", {"allowed": ", ".join(what)})
         return value
 
     return AfterValidator(check)
@@ -64,12 +64,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _url(value: str) -> str:
+    if not re.fullmatch(r"https?://\S+", value):
+        raise PydanticCustomError("url", "it must begin with http:// or https://")
+    return value
+
+
 _Name = Annotated[str, AfterValidator(_name)]
 _Family = Annotated[str, _one_of([one.value for one in Family])]
 _Precision = Annotated[str, _one_of([one.value for one in Precision])]
 _Prompt = Annotated[str, _one_of(prompts.NAMES)]
 _Tokens = Annotated[int, Field(ge=1)]
-_Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+_Url = Annotated[str, AfterValidator(_url)]
 
 
 class _Table(BaseModel):

@@ -180,7 +180,7 @@ def write_llama(path: Path, model: LlamaForCausalLM, layout: str = "bin-sharded"
             "vocab_size": VOCABULARY,
         },
     )
-    write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
+    write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1})
     write_llama_tokenizer(path)
     return path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import LlamaConfig, LlavaConfig, MptConfig, PretrainedConfig
+from transformers import LlamaConfig, LlavaConfig, MptConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from app.inference.errors import WeightsCorrupt, WeightsMismatch
 from app.inference.types import Family, ModelCard
@@ -45,9 +45,15 @@ def read(directory: Path, card: ModelCard, context: int) -> PretrainedConfig:
         raise WeightsCorrupt(f"{path} cannot be meant: {error}") from error
 
 
+def special(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Writes the ids of the tokenizer's special tokens into the configuration, whatever stood there."""
+    for key in _SPECIAL:
+        setattr(config, key, getattr(tokenizer, key))
+
+
 def _llama(said: dict[str, Any], context: int) -> PretrainedConfig:
-    """Early conversions wrote pad_token_id -1 and bos and eos 0; every LLaMA has them at 1 and 2."""
-    return LlamaConfig.from_dict({**said, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "use_cache": True})
+    """Early conversions wrote pad_token_id -1, bos 0 and eos 1. Which they are the tokenizer knows: see `special`."""
+    return LlamaConfig.from_dict({**said, **dict.fromkeys(_SPECIAL), "use_cache": True})
 
 
 def _mpt(said: dict[str, Any], context: int) -> PretrainedConfig:
@@ -75,6 +81,7 @@ def _llava(said: dict[str, Any], context: int) -> PretrainedConfig:
     return LlavaConfig.from_dict(said)
 
 
+_SPECIAL: Final = ("bos_token_id", "eos_token_id", "pad_token_id")
 _READERS: Final[Mapping[Family, Callable[[dict[str, Any], int], PretrainedConfig]]] = {
     Family.LLAMA: _llama,
     Family.MPT: _mpt,

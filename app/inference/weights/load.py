@@ -33,6 +33,8 @@ def load(cards: Sequence[ModelCard], device: torch.device, on_progress: Report, 
     context = max(one.context for one in cards)
     wanted = _wanted(card, directory, context, device)
     tokenizer = tokenizers.load(directory, card.family)
+    if card.family is Family.LLAMA:
+        configs.special(wanted.config, tokenizer)
     model = base.load(directory, wanted, part(on_progress, 0.5, 0.95))
     found: dict[str, Adapter] = {}
     for name, place in lora.items():

@@ -21,7 +21,7 @@ from app.inference.types import Family
 from app.inference.weights import pieces
 from app.inference.weights.files import read_json
 
-# The LLaMA vocabulary has these at 0, 1 and 2; early copies named them "" or not at all.
+# The LLaMA vocabulary has these at 0, 1 and 2; early copies named them "" or not at all. Another's are its own affair.
 _LLAMA_SPECIALS: Final = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
 _from_files: Final[Callable[..., PreTrainedTokenizerBase]] = PreTrainedTokenizerFast.from_pretrained
 _from_backend: Final[Callable[..., PreTrainedTokenizerBase]] = PreTrainedTokenizerFast
@@ -49,8 +49,11 @@ def _check(path: Path) -> None:
 
 
 def end_ids(tokenizer: PreTrainedTokenizerBase, family: Family, directory: Path) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's, those of generation_config.json, and the end of a chat's turn."""
-    ids = {tokenizer.eos_token_id, *_generation_ids(directory)}
+    """The tokens that end an answer: the tokenizer's, those of generation_config.json, and the end of a chat's turn.
+
+    Early conversions of LLaMA wrote the number of the token that begins a text there; that one ends nothing.
+    """
+    ids = set(_generation_ids(directory)) - {tokenizer.bos_token_id} | {tokenizer.eos_token_id}
     if family is Family.MPT and _TURN_END in tokenizer.get_vocab():
         ids.add(tokenizer.convert_tokens_to_ids(_TURN_END))
     return frozenset(one for one in ids if isinstance(one, int))
@@ -78,11 +81,14 @@ def processor(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTo
 
 def _llama(directory: Path) -> PreTrainedTokenizerBase:
     """By tokenizer.json as it stands; a directory with the sentencepiece model alone is converted."""
-    if (directory / "tokenizer.json").is_file():
-        tokenizer = _from_files(directory, local_files_only=True, **_LLAMA_SPECIALS)
+    path = directory / "tokenizer.json"
+    if path.is_file():
+        known = read_json(path)["model"].get("vocab", {})
+        specials = _LLAMA_SPECIALS if set(_LLAMA_SPECIALS.values()) <= set(known) else {}
+        tokenizer = _from_files(directory, local_files_only=True, **specials)
     else:
         tokenizer = _from_backend(tokenizer_object=pieces.read(directory / "tokenizer.model"), **_LLAMA_SPECIALS)
-    if tokenizer("x").input_ids[0] != tokenizer.bos_token_id:
+    if tokenizer.bos_token is not None and tokenizer("x").input_ids[0] != tokenizer.bos_token_id:
         start, number = tokenizer.bos_token, tokenizer.bos_token_id
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, number)]

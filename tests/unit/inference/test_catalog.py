@@ -200,7 +200,7 @@ NEW = "[models.new]\nfamily = 'llama'\nweights = 'a/b'\nprompt = 'alpaca'\nconte
         ("[models.guanaco-7b]\nremote = 'x'", ["'remote' is 'x'", "must be a table"]),
         ("[models.guanaco-7b.defaults]\ntop_p = 1.5", ["'guanaco-7b'", "'defaults.top_p'", "at most 1"]),
         ("[models.guanaco-7b.defaults]\ntemperature = nan", ["'defaults.temperature'", "nan"]),
-        ("[models.guanaco-7b.remote]\nurl = 'ftp://x'", ["'remote.url' is 'ftp://x'", "pattern"]),
+        ("[models.guanaco-7b.remote]\nurl = 'ftp://x'", ["'remote.url' is 'ftp://x'", "it must begin with http://"]),
         ("[models.guanaco-7b.remote]\nurl = 'http://x'", ["'guanaco-7b'", "'remote.protocol', 'remote.model'"]),
         ("[models.new]\nweights = 'a/b'", ["'new' lacks the keys 'family', 'prompt', 'context'"]),
         (NEW.replace("weights = 'a/b'", ""), ["'new' lacks the key 'weights'"]),

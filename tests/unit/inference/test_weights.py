@@ -71,6 +71,14 @@ def test_logits_are_those_of_the_model_it_was_written_from(family: Family, layou
     assert (loaded.family, loaded.context, loaded.dtype, loaded.device) == (family, 128, torch.float32, CPU)
 
 
+@pytest.mark.parametrize("family", Family)
+def test_what_transformers_writes_today_is_read_as_well(family: Family, tmp_path: Path) -> None:
+    reference = written(family, tmp_path, "bin")
+    (tmp_path / "pytorch_model.bin").unlink()
+    reference.save_pretrained(tmp_path)
+    assert torch.equal(logits(load(card(family, tmp_path)).model), logits(reference))
+
+
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
 @pytest.mark.parametrize("family", Family)
 def test_half_precision_is_that_of_every_weight(family: Family, precision: Precision, tmp_path: Path) -> None:
@@ -120,6 +128,15 @@ def test_old_llama_has_its_special_tokens_set_right(tmp_path: Path) -> None:
     assert (config.pad_token_id, config.bos_token_id, config.eos_token_id, config.use_cache) == (0, 1, 2, True)
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (0, 1, 2)
     assert loaded.eos_ids == {2}
+
+
+def test_another_llamas_special_tokens_are_its_own(tmp_path: Path) -> None:
+    written(Family.LLAMA, tmp_path, "bin")
+    checkpoints.write_neox_tokenizer(tmp_path)  # without <s> and </s>
+    loaded = load(card(Family.LLAMA, tmp_path))
+    assert (loaded.tokenizer.bos_token, loaded.tokenizer.eos_token) == ("<|endoftext|>", "<|endoftext|>")
+    assert len(loaded.tokenizer) == 258  # nothing was added
+    assert loaded.model.config.bos_token_id == 0
 
 
 # MPT
