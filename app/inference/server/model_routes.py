@@ -13,7 +13,7 @@ from app.inference.server import bodies
 from app.inference.server.core import BEARER, Core
 from app.inference.server.openapi import takes
 from app.inference.server.streams import attended
-from app.inference.types import ModelCard, ModelStatus, Residency
+from app.inference.types import ModelCard, ModelStatus, Residency, SamplingParams
 
 Json = dict[str, Any]
 
@@ -86,6 +86,7 @@ def _described(status: ModelStatus, created: int) -> Json:
         "prompt": card.prompt,
         "images": prompts.reads_images(card.prompt),
         "context": card.context,
+        "defaults": _defaults(card.defaults),
         "demo": card.demo,
         "tgi": f"/tgi/{card.name}",
         "residency": status.residency.value,
@@ -98,6 +99,17 @@ def _described(status: ModelStatus, created: int) -> Json:
         "waiting": status.waiting,
         "loading": status.fraction if status.residency is Residency.LOADING else None,
         "error": status.error or None,
+    }
+
+
+def _defaults(sampling: SamplingParams) -> Json:
+    """What holds where a request of the OpenAI protocol says nothing, in its words."""
+    return {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "repetition_penalty": sampling.repetition_penalty,
     }
 
 

@@ -235,6 +235,13 @@ def test_models_are_listed_with_what_they_take_up(client: openai.OpenAI, http: h
     extra = model.model_extra or {}
     assert (extra["residency"], extra["weight_bytes"], extra["kv_tokens"]) == ("resident", 1000, 1000)
     assert (extra["demo"], extra["context"], extra["images"]) == (False, 512, False)
+    assert extra["defaults"] == {
+        "max_tokens": 64,
+        "temperature": 0.1,
+        "top_p": 0.75,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+    }
     assert client.models.retrieve("llava").owned_by == "local"
 
 
