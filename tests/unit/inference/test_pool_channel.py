@@ -105,7 +105,8 @@ def test_nothing_is_lost_however_slow_the_reader_is(texts: list[str], pauses: li
         channel = Channel()
 
         def say() -> None:
-            for event in (*map(delta, texts), END):
+            said: list[Delta | Finished] = [*map(delta, texts), END]
+            for event in said:
                 channel.put(event)
 
         thread = threading.Thread(target=say)
