@@ -82,16 +82,25 @@ def processor(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTo
 def _llama(directory: Path) -> PreTrainedTokenizerBase:
     """By tokenizer.json as it stands; a directory with the sentencepiece model alone is converted."""
     path = directory / "tokenizer.json"
-    if path.is_file():
-        known = read_json(path)["model"].get("vocab", {})
-        specials = _LLAMA_SPECIALS if set(_LLAMA_SPECIALS.values()) <= set(known) else {}
-        tokenizer = _from_files(directory, local_files_only=True, **specials)
-    else:
+    if not path.is_file():
         tokenizer = _from_backend(tokenizer_object=pieces.read(directory / "tokenizer.model"), **_LLAMA_SPECIALS)
-    if tokenizer.bos_token is not None and tokenizer("x").input_ids[0] != tokenizer.bos_token_id:
-        start, number = tokenizer.bos_token, tokenizer.bos_token_id
+        return _beginning(tokenizer)
+    content = read_json(path)
+    known = content["model"].get("vocab", {})
+    specials = _LLAMA_SPECIALS if set(_LLAMA_SPECIALS.values()) <= set(known) else {}
+    tokenizer = _from_files(directory, local_files_only=True, **specials)
+    if content.get("post_processor") is None:
+        return _beginning(tokenizer)
+    if tokenizer("x").input_ids[:1] != [tokenizer.bos_token_id]:
+        tokenizer.bos_token = None  # the file begins no text with it, so nobody else is to
+    return tokenizer
+
+
+def _beginning(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer that begins every text with its bos token, as LLaMA was trained."""
+    if start := tokenizer.bos_token:
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, number)]
+            single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, tokenizer.bos_token_id)]
         )
     return tokenizer
 
