@@ -1,140 +1,38 @@
 """Checkpoints in the formats in which the originals were published, tiny and with random weights.
 
-Written from what is documented of those files, by this module's own hands: JSON as text, safetensors byte by byte,
-pickles by torch.save. Nothing of the loader is used, nor what transformers would write today.
+Written from what is documented of those files, by the hands of the tests: nothing of the loader is used, nor what
+transformers would write today.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import sentencepiece
 import torch
-from PIL import Image
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    MptConfig,
-    MptForCausalLM,
-    PreTrainedModel,
-)
+from transformers import LlamaForCausalLM, LlavaForConditionalGeneration, MptForCausalLM, PreTrainedModel
 
-Tensors = Mapping[str, torch.Tensor]
-Model = TypeVar("Model", bound=PreTrainedModel)
+from tests.support.inference_files import LAYOUTS, write_json, write_tensors
+from tests.support.inference_references import IMAGE_TOKEN, VOCABULARY, llama, llava, mpt, picture
+from tests.support.inference_vocabularies import write_llama_tokenizer, write_neox_tokenizer, write_sentencepiece
 
-VOCABULARY = 320
-IMAGE_TOKEN = 319
-WORDS = "the capital of France is Paris a llama lives in Andes and eats grass what where who when"
-LAYOUTS = ("bin", "bin-sharded", "safetensors", "safetensors-sharded")
-
-
-# Models to write and to compare with
-
-
-def llama(seed: int = 0) -> LlamaForCausalLM:
-    """Two layers, 64 wide."""
-    return _random(LlamaForCausalLM(_llama_config()), seed)
-
-
-def mpt(seed: int = 0, *, clip_qkv: float | None = None) -> MptForCausalLM:
-    config = MptConfig(
-        d_model=64,
-        n_heads=4,
-        n_layers=2,
-        vocab_size=VOCABULARY,
-        max_seq_len=64,
-        attn_config={"clip_qkv": clip_qkv},
-        use_cache=True,
-    )
-    return _random(MptForCausalLM(config), seed)
-
-
-def llava(seed: int = 0) -> LlavaForConditionalGeneration:
-    """28 pixels in patches of 14: four image tokens."""
-    vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=14
-    )
-    config = LlavaConfig(
-        vision_config=vision,
-        text_config=_llama_config(),
-        image_token_index=IMAGE_TOKEN,
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
-    )
-    return _random(LlavaForConditionalGeneration(config), seed)
-
-
-def picture(seed: int = 0, size: int = 28) -> Image.Image:
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (size, size, 3), generator=generator, dtype=torch.uint8)
-    return Image.fromarray(pixels.numpy())
-
-
-def _llama_config() -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=128,
-    )
-
-
-def _random(model: Model, seed: int) -> Model:
-    generator = torch.Generator().manual_seed(seed)
-    for weight in model.parameters():
-        if weight.dim() > 1:
-            weight.data.normal_(0, 0.12, generator=generator)
-        weight.requires_grad_(False)
-    model.train(False)
-    return model
-
-
-# Files of tensors
-
-
-def write_tensors(directory: Path, tensors: Tensors, layout: str, stem: str = "") -> None:
-    """`tensors` in one file, or in two shards under an index, named as the originals are."""
-    kind, _, sharded = layout.partition("-")
-    name = {"bin": "pytorch_model", "safetensors": "model"}[kind]
-    write: Callable[[Tensors, Path], None] = write_safetensors if kind == "safetensors" else torch.save
-    if not sharded:
-        write(dict(tensors), directory / f"{stem or name}.{kind}")
-        return
-    keys = sorted(tensors)
-    shards = {f"{name}-0000{n}-of-00002.{kind}": keys[n - 1 :: 2] for n in (1, 2)}
-    for shard, names in shards.items():
-        write({key: tensors[key] for key in names}, directory / shard)
-    weight_map = {key: shard for shard, names in shards.items() for key in names}
-    write_json(directory / f"{name}.{kind}.index.json", {"metadata": {"total_size": 0}, "weight_map": weight_map})
-
-
-def write_safetensors(tensors: Tensors, path: Path) -> None:
-    """By the format's description: the header's length, the header, the bytes."""
-    kinds = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    body = b""
-    for name, tensor in tensors.items():
-        content = tensor.contiguous().view(torch.uint8).numpy().tobytes()
-        place = [len(body), len(body) + len(content)]
-        header[name] = {"dtype": kinds[tensor.dtype], "shape": list(tensor.shape), "data_offsets": place}
-        body += content
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2))
+__all__ = [
+    "IMAGE_TOKEN",
+    "LAYOUTS",
+    "llama",
+    "llava",
+    "mpt",
+    "picture",
+    "write_alpaca",
+    "write_guanaco",
+    "write_json",
+    "write_llama",
+    "write_llama_tokenizer",
+    "write_llava",
+    "write_mpt",
+    "write_neox_tokenizer",
+    "write_sentencepiece",
+]
 
 
 def _directory(path: Path) -> Path:
@@ -183,82 +81,6 @@ def write_llama(path: Path, model: LlamaForCausalLM, layout: str = "bin-sharded"
     write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1})
     write_llama_tokenizer(path)
     return path
-
-
-def write_llama_tokenizer(path: Path, added: str | None = None) -> None:
-    """tokenizer.json with the joints of the converted LLaMA tokenizer of 2023: spaces as "▁", bytes to fall back on."""
-    specials = ["<unk>", "<s>", "</s>"]
-    pieces = ["▁", *"abcdefghijklmnopqrstuvwxyzAFPWCI.?:'", "▁l", "ll", "am"]
-    vocab = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
-    bpe = models.BPE(
-        vocab={piece: number for number, piece in enumerate(vocab)},
-        merges=[("▁", "l"), ("l", "l"), ("a", "m")],
-        unk_token="<unk>",
-        fuse_unk=True,
-        byte_fallback=True,
-    )
-    tokenizer = Tokenizer(bpe)
-    tokenizer.add_special_tokens([AddedToken(special, normalized=False, special=True) for special in specials])
-    if added:
-        fill = [AddedToken(f"<fill{n}>", special=True) for n in range(len(vocab), IMAGE_TOKEN)]
-        tokenizer.add_special_tokens([*fill, AddedToken(added, normalized=False, special=True)])
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
-    )
-    tokenizer.save(str(path / "tokenizer.json"))
-    token = {"__type": "AddedToken", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
-    write_json(
-        path / "tokenizer_config.json",
-        {
-            "add_bos_token": True,
-            "add_eos_token": False,
-            "bos_token": {**token, "content": "<s>"},
-            "eos_token": {**token, "content": "</s>"},
-            "unk_token": {**token, "content": "<unk>"},
-            "pad_token": None,
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": 2048,
-            "sp_model_kwargs": {},
-            "tokenizer_class": "LlamaTokenizer",
-        },
-    )
-
-
-def write_sentencepiece(path: Path) -> Path:
-    """tokenizer.model alone, beside a tokenizer_config.json that names no special tokens: the first conversions."""
-    (path / "tokenizer.json").unlink(missing_ok=True)
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([WORDS] * 20),
-        model_prefix=str(path / "tokenizer"),
-        vocab_size=VOCABULARY - 10,
-        model_type="bpe",
-        byte_fallback=True,
-        character_coverage=1.0,
-        unk_id=0,
-        bos_id=1,
-        eos_id=2,
-        pad_id=-1,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        minloglevel=2,
-    )
-    (path / "tokenizer.vocab").unlink()
-    write_json(
-        path / "tokenizer_config.json",
-        {
-            "bos_token": "",
-            "eos_token": "",
-            "unk_token": "",
-            "model_max_length": 1000000000000000019884624838656,
-            "tokenizer_class": "LLaMATokenizer",
-        },
-    )
-    write_json(path / "special_tokens_map.json", {})
-    return path / "tokenizer.model"
 
 
 # Adapters
@@ -378,32 +200,6 @@ def write_mpt(path: Path, model: MptForCausalLM, layout: str = "bin-sharded", **
     )
     write_json(path / "generation_config.json", {"_from_model_config": True, "transformers_version": "4.28.1"})
     return path
-
-
-def write_neox_tokenizer(path: Path, *, chat: bool = False) -> None:
-    """tokenizer.json as GPT-NeoX's: bytes as letters, end of text at 0; MPT-Chat has ChatML's marks besides."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = ["<|endoftext|>", "<|padding|>", *alphabet]
-    tokenizer = Tokenizer(models.BPE(vocab={piece: number for number, piece in enumerate(vocab)}, merges=[]))
-    specials = [*vocab[:2], *(("<|im_start|>", "<|im_end|>") if chat else ())]
-    tokenizer.add_special_tokens([AddedToken(special, normalized=False, special=True) for special in specials])
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.save(str(path / "tokenizer.json"))
-    end = "<|endoftext|>"
-    write_json(
-        path / "tokenizer_config.json",
-        {
-            "add_prefix_space": False,
-            "bos_token": end,
-            "clean_up_tokenization_spaces": True,
-            "eos_token": end,
-            "model_max_length": 2048,
-            "tokenizer_class": "GPTNeoXTokenizer",
-            "unk_token": end,
-        },
-    )
 
 
 # LLaVA, as llava-hf published it

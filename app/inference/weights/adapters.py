@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel
 
 from app.inference.errors import WeightsCorrupt, WeightsMismatch, WeightsMissing
 from app.inference.loaded import Adapter, LoraLayer
-from app.inference.weights import files, quiet
+from app.inference.weights import files
 
 if TYPE_CHECKING:  # its import brings bitsandbytes and takes seconds
     from peft import LoraConfig
@@ -40,21 +41,22 @@ def load(name: str, directory: Path, model: PreTrainedModel, device: torch.devic
 
 
 def _config(directory: Path) -> LoraConfig:
-    path = directory / "adapter_config.json"
-    kind = files.read_json(path).get("peft_type")
-    if kind != "LORA":
-        raise WeightsMismatch(f"{path} is of an adapter of type {kind!r}; only LORA is served.")
+    """What adapter_config.json says. alpaca-lora's has keys of an early peft (enable_lora, merge_weights), unset."""
     from peft import LoraConfig
 
+    path = directory / "adapter_config.json"
+    said = files.read_json(path)
+    if (kind := said.get("peft_type")) != "LORA":
+        raise WeightsMismatch(f"{path} is of an adapter of type {kind!r}; only LORA is served.")
+    known = {field.name for field in dataclasses.fields(LoraConfig)}
+    plain = {"use_dora": False, "bias": "none", "modules_to_save": None}
+    for key, value in said.items():
+        if value and value != plain.get(key) and (key in plain or key not in known):
+            raise WeightsMismatch(f"{path} says {key} = {value!r}; only plain LoRA is served.")
     try:
-        with quiet.reading_adapter():
-            config: LoraConfig = LoraConfig.from_pretrained(str(directory))
+        return LoraConfig(**{key: value for key, value in said.items() if key in known})
     except (TypeError, ValueError) as error:
         raise WeightsCorrupt(f"{path} cannot be meant: {error}.") from error
-    for key, plain in {"use_dora": False, "bias": "none", "modules_to_save": None}.items():
-        if getattr(config, key) not in (plain, None, []):
-            raise WeightsMismatch(f"{path} says {key} = {getattr(config, key)!r}; only plain LoRA is served.")
-    return config
 
 
 def _tensors(directory: Path) -> tuple[Path, Mapping[str, torch.Tensor]]:

@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 
 from app.inference.errors import WeightsMissing
@@ -34,7 +35,14 @@ _TENSORS: Final = (r"model.*\.safetensors", r"pytorch_model.*\.bin")
 _ADAPTER_TENSORS: Final = (r"adapter_model\.safetensors", r"adapter_model\.bin")
 _ASIDE: Final = re.compile(r"[^/]+\.json|tokenizer\.model|merges\.txt")
 _UNREACHABLE: Final = (httpx2.TransportError, OfflineModeIsEnabled)
-_REFUSED: Final = (*_UNREACHABLE, HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError)
+_REFUSED: Final = (
+    *_UNREACHABLE,
+    HfHubHTTPError,
+    EntryNotFoundError,
+    HFValidationError,
+    XetDownloadError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,14 +54,6 @@ def loading(report: Callable[[float], None]) -> Iterator[None]:
         finally:
             transformers_logging.set_tqdm_hook(hook)
             logger.removeFilter(_REPORT)
-
-
-@contextmanager
-def reading_adapter() -> Iterator[None]:
-    """alpaca-lora's adapter_config.json has keys of an early peft (enable_lora, merge_weights), which do nothing."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s).*(enable_lora|merge_weights).*")
-        yield
 
 
 def _metered(report: Callable[[float], None]) -> Callable[..., Any]:

@@ -173,6 +173,7 @@ def test_an_adapter_of_more_layers(base: Path, tmp_path: Path) -> None:
         ({"use_dora": True}, "use_dora = True"),
         ({"bias": "all"}, "bias = 'all'"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"enable_lora": [True, False, True]}, "enable_lora"),
     ],
 )
 def test_an_adapter_that_is_no_plain_lora(keys: dict[str, object], words: str, base: Path, tmp_path: Path) -> None:
@@ -182,6 +183,14 @@ def test_an_adapter_that_is_no_plain_lora(keys: dict[str, object], words: str, b
     assert isinstance(error, WeightsMismatch)
     assert "adapter_config.json" in error.message
     assert words in error.message
+
+
+def test_a_configuration_that_cannot_be_meant(base: Path, tmp_path: Path) -> None:
+    checkpoints.write_alpaca(tmp_path / "alpaca")
+    rewrite(tmp_path / "alpaca", {"layers_to_transform": [1], "target_modules": "q_proj|(", "layers_pattern": "x"})
+    error = refused(base, tmp_path / "alpaca")
+    assert isinstance(error, WeightsCorrupt)
+    assert "adapter_config.json cannot be meant" in error.message
 
 
 def test_an_adapter_that_was_saved_empty(base: Path, tmp_path: Path) -> None:
