@@ -14,12 +14,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from app.inference import catalog
 from app.inference.catalog import Preset
 from app.inference.errors import InferenceError
+from app.inference.pool import Options, Pool
 from app.inference.pool.hardware import device_for, preset_for
 from app.inference.pool.lease import lease_of
+from app.inference.pool.local import tools
+from app.inference.pool.pool import Remote
 from app.inference.server import (
     AnyOf,
     KeyFile,
@@ -126,17 +130,9 @@ def _listener(chosen: argparse.Namespace, environ: Mapping[str, str]) -> socket.
 
 async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT."""
-    import torch
-
-    from app.inference.pool import Options, Pool
-    from app.inference.pool.local import tools
-    from app.inference.remote import RemoteModel
-
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
-    device = device_for(torch.cuda.device_count())
+    device = device_for(gpu.inventory())
     lease = lease_of(read_settings(environ), environ.get(MARK))
-    pool = Pool(plan.cards, tools(torch.device(device), lease), Options(ttl_s=plan.ttl_s), RemoteModel)
+    pool = Pool(plan.cards, tools(device, plan.threads, lease), Options(ttl_s=plan.ttl_s), _elsewhere)
     await pool.start()
     server = Server(
         create_app(pool, plan.keys),
@@ -149,6 +145,12 @@ async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]
         await server.serve(sockets=[listener])
     finally:
         await pool.close()
+
+
+def _elsewhere(card: ModelCard) -> Remote:
+    from app.inference.remote import RemoteModel
+
+    return RemoteModel(card)
 
 
 def _heard(_number: int, _frame: object) -> None:
@@ -209,5 +211,13 @@ def _refuse(message: str) -> int:
     return 2
 
 
+def _leave(code: int) -> NoReturn:
+    """All is closed by now; to take the libraries of the models down piece by piece would take seconds."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    _leave(main())

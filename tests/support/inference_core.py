@@ -214,6 +214,7 @@ class Workshop:
     def tools(self) -> Tools:
         return Tools(
             device="pretend:0",
+            prepare=lambda: None,
             estimate=lambda cards: WEIGHTS,
             load=self.load,
             make_engine=self.make_engine,

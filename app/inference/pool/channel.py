@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from app.inference.engine import EngineEvent, Failed
-from app.inference.types import Delta, Event, Finished, Queued
+from app.inference.errors import InferenceError
+from app.inference.types import Delta, Event, Finished, Queued, Started
+
+if TYPE_CHECKING:
+    from app.inference.engine import EngineEvent
 
 
 class Channel:
@@ -29,7 +33,7 @@ class Channel:
             if isinstance(event, Queued) and self._pending and isinstance(self._pending[-1], Queued):
                 self._pending.pop()
             self._pending.append(event)
-            self.ended = self.ended or isinstance(event, Finished | Failed)
+            self.ended = self.ended or isinstance(event, Finished) or _error(event) is not None
             reader, self._reader = self._reader, None
         if reader is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_wake, reader)
@@ -45,10 +49,11 @@ class Channel:
         while not (taken := self._drain()):
             await self._wait()
         *before, last = taken
-        if not isinstance(last, Failed):
+        error = _error(last)
+        if error is None:
             return _joined(taken)
         if not before:
-            raise last.error
+            raise error
         with self._lock:
             self._pending.insert(0, last)
         return _joined(before)
@@ -67,6 +72,11 @@ class Channel:
         await reader
 
 
+def _error(event: EngineEvent) -> InferenceError | None:
+    """Of a Failed, which is the engine's own and told by what it is not: the engine takes seconds to import."""
+    return None if isinstance(event, Queued | Started | Delta | Finished) else event.error
+
+
 def _wake(reader: asyncio.Future[None]) -> None:
     if not reader.done():  # its task may have been cancelled
         reader.set_result(None)
@@ -79,7 +89,7 @@ def _joined(events: Sequence[EngineEvent]) -> tuple[Event, ...]:
     for event in events:
         if isinstance(event, Delta):
             run.append(event)
-        elif not isinstance(event, Failed):  # there is only one, and it is last
+        elif isinstance(event, Queued | Started | Finished):
             joined += [*_one(run), event]
             run = []
     return (*joined, *_one(run))

@@ -25,6 +25,10 @@ def preset_for(gpus: Sequence[Gpu]) -> tuple[Preset, str]:
     return Preset.DEMO, f"{here} is too small for a model of 7 billion weights: the demo models."
 
 
-def device_for(cuda_devices: int) -> str:
+def device_for(gpus: Sequence[Gpu]) -> str:
     """Where torch computes: its first CUDA device, which CUDA_VISIBLE_DEVICES chooses, or the CPU."""
-    return "cuda:0" if cuda_devices else "cpu"
+    if not gpus:
+        return "cpu"
+    import torch  # takes a second, and is not needed to know that there is no GPU
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import psutil
-import torch
 
 _GIB = 1024**3
 HOST_RESERVE = 2 * _GIB  # of host memory, for everything else
@@ -48,10 +47,12 @@ class CudaLedger:
     Never run on a GPU so far: written after `torch.cuda.mem_get_info`'s documentation.
     """
 
-    device: torch.device
+    device: str
     lease: Lease | None = None
 
     def budget(self, held: int) -> int:
+        import torch
+
         free, _ = torch.cuda.mem_get_info(self.device)
         promised = self.lease.promised() if self.lease else 0
         return held + max(0, free - promised - CUDA_RESERVE)

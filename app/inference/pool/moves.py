@@ -97,6 +97,11 @@ class Mover:
         if broken is not None:
             broken.fail_all(error)  # whoever came in after the failure
 
+    async def prepare(self) -> None:
+        """Load the libraries that models need, before the first of them is asked for."""
+        with suppress(ModelUnavailable):  # logged already, and told to whoever asks for a model
+            await self._lane.run(self._tools.prepare)
+
     async def tidy(self) -> None:
         """For ever: what nobody used for a while goes to sleep, and later is let go."""
         while True:
@@ -136,7 +141,7 @@ class Mover:
             if seat.state is Residency.RESIDENT:
                 return
             asleep = seat.state is Residency.ASLEEP
-            seat.state, seat.error, seat.doing, seat.fraction = Residency.LOADING, None, "making room", 0.0
+            seat.state, seat.error, seat.doing, seat.fraction = Residency.LOADING, None, "getting ready", 0.0
             try:
                 await (self._wake(seat) if asleep else self._load(seat))
             except InferenceError as error:
@@ -147,7 +152,9 @@ class Mover:
             self._tell()
 
     async def _load(self, seat: Seat) -> None:
-        tools, estimates = self._tools, await self._lane.run(self._estimate)
+        tools = self._tools
+        await self._lane.run(tools.prepare)
+        estimates = await self._lane.run(self._estimate)
         if seat not in estimates:
             estimates[seat] = self._estimates[seat] = await self._lane.run(partial(tools.estimate, seat.cards))
         need = estimates[seat]

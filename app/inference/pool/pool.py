@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from app.inference import prompts
-from app.inference.engine import Sequence as EngineSequence
 from app.inference.errors import GenerationFailed, InferenceError, Interrupted, ModelUnavailable, UnknownModel
 from app.inference.loaded import LoadedModel
 from app.inference.pool import intake
@@ -24,6 +23,8 @@ from app.inference.types import Event, GenerateRequest, ModelCard, ModelStatus, 
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from app.inference import engine
 
 STOP_S = 2.0  # for the step that is going on
 INTAKE_THREADS = 2
@@ -65,6 +66,7 @@ class Pool:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._worker.start()
+        self._keep(self._mover.prepare())
         self._keep(self._mover.tidy())
 
     async def drain(self, seconds: float) -> None:
@@ -192,10 +194,12 @@ class Pool:
 
 def _sequence(
     card: ModelCard, request: GenerateRequest, loaded: LoadedModel, shown: Sequence[Image], channel: Channel
-) -> EngineSequence:
+) -> engine.Sequence:
     """Raises BadRequest, PromptTooLong."""
+    from app.inference.engine import Sequence  # there by now, with the model
+
     ids = intake.prompt_ids(loaded, card, request)
-    return EngineSequence(
+    return Sequence(
         id=request.id,
         client=request.client,
         adapter=card.name if card.adapter else None,

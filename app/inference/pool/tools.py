@@ -80,6 +80,7 @@ class Tools:
     """
 
     device: str  # cpu, cuda:0
+    prepare: Callable[[], None]  # load the libraries; quick when it was done
     estimate: Callable[[Sequence[ModelCard]], int]  # bytes on the device
     load: Callable[[Sequence[ModelCard], OnProgress], LoadedModel]
     make_engine: Callable[[LoadedModel, int], Engine]

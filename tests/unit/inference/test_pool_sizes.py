@@ -75,5 +75,5 @@ def test_auto_goes_by_what_the_gpu_holds_and_says_so(gpus: tuple[Gpu, ...], pres
     assert said.endswith(".")
 
 
-def test_the_device_is_the_first_gpu_or_the_cpu() -> None:
-    assert (device_for(0), device_for(2)) == ("cpu", "cuda:0")
+def test_without_a_gpu_the_device_is_the_cpu() -> None:
+    assert device_for(()) == "cpu"
