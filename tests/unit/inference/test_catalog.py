@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,21 @@ def test_the_own_file_may_name_the_directory_of_models(tmp_path: Path) -> None:
 def test_demo_weights_are_not_looked_for_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "mpt-7b-chat").mkdir()
     assert catalog.read(Preset.DEMO, models_dir=tmp_path) == catalog.read(Preset.DEMO)
+
+
+# What the documentation says
+
+EXAMPLES = re.findall(r"```toml\n(.*?)```", (Path(__file__).parents[3] / "docs/how-to/own-models.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+@pytest.mark.parametrize("preset", Preset)
+def test_every_example_of_the_documentation_can_be_meant(preset: Preset, text: str, tmp_path: Path) -> None:
+    assert set(read(preset, tmp_path, text)) >= set(NAMES)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 6
 
 
 # What cannot be meant
