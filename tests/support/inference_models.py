@@ -65,8 +65,8 @@ def spaced_tokenizer(words: Sequence[str]) -> Any:
 def sharpen(model: Any, seed: int) -> Any:
     """Weights so large that the likeliest token stands out, and depends on what was said before."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 or name.endswith("class_embedding"):
             parameter.data.normal_(0, 0.12, generator=generator)
     return model.eval().requires_grad_(requires_grad=False)
 

@@ -98,7 +98,7 @@ class KvStore:
         self._page = page
         self._total = total
         # On the CPU a prefix is copied, so that each sequence stays in one run. Elsewhere whole pages are shared.
-        self._sharing = device.type != "cpu"
+        self.sharing = device.type != "cpu"
         self._parked: list[Parked] = []
         self._clock = count()
 
@@ -153,7 +153,7 @@ class KvStore:
 
     def _whole(self, common: int) -> int:
         """How many pages of a common prefix are shared rather than copied."""
-        return common // self._page if self._sharing else 0
+        return common // self._page if self.sharing else 0
 
     def _grant(self, source: Parked | None, common: int, needed: int) -> Grant:
         shared = source.pages[: self._whole(common)] if source else []

@@ -31,14 +31,14 @@ class Llama:
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         self._decoder = LlamaDecoder(model.model)
-        self._head = model.lm_head
+        self._model = model
         self.kv = self._decoder.kv
         self.vocabulary = int(model.config.vocab_size)
         self.embed = self._decoder.embed
         self.hidden = self._decoder.hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return cast(Tensor, self._head(hidden))
+        return cast(Tensor, self._model.lm_head(hidden))
 
     def pictures(self, pixels: Tensor) -> Tensor:
         raise ImagesNotSupported("This model reads text alone.", param="messages")
