@@ -22,7 +22,7 @@ from spaces_runner.job import Job
 from spaces_runner.process import Family
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import REGISTER_S, start_shim
-from spaces_runner.store import Store
+from spaces_runner.store import Store, opened
 from spaces_runner.store.records import Admission, Run, Space
 from spaces_runner.types import (
     ErrorInfo,
@@ -61,7 +61,7 @@ def start(request: Request, settings: Settings) -> str:
     With a model of the core, that must run, or have run: raises CoreFailed where it does not come up.
     """
     _check(request)
-    store = Store(settings)
+    store = opened(settings)
     _sweep(store, settings)
     variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)
@@ -87,7 +87,7 @@ def _check(request: Request) -> None:
 
 def restart(space_id: str, settings: Settings) -> str:
     """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew."""
-    store = Store(settings)
+    store = opened(settings)
     stop(space_id, settings)
     space = store.space(space_id)
     variables = _of_model(space.options, settings)
@@ -99,7 +99,7 @@ def restart(space_id: str, settings: Settings) -> str:
 
 def stop(space_id: str, settings: Settings) -> SpaceStatus:
     """End a Space with its whole family, or its build; returns when it has ended."""
-    store = Store(settings)
+    store = opened(settings)
     store.space(space_id)
     store.ask_stop(space_id)
     run = _registered(space_id, store)
@@ -119,7 +119,7 @@ def remove(space_id: str, settings: Settings) -> None:
     """Stop a Space and forget it, with its files, logs, data and secrets. Its token of the core opens nothing then."""
     from spaces_runner.core.keys import revoke  # the core's package is built on this module
 
-    store = Store(settings)
+    store = opened(settings)
     with suppress(UnknownSpace):
         stop(space_id, settings)
     space = store.space(space_id)
@@ -140,25 +140,25 @@ def remove(space_id: str, settings: Settings) -> None:
 
 def status(space_id: str, settings: Settings) -> SpaceStatus:
     """Raises UnknownSpace."""
-    return Store(settings).run(space_id).status
+    return opened(settings).run(space_id).status
 
 
 def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
     """Every Space's, oldest first. What lost its shim is swept before."""
-    store = Store(settings)
+    store = opened(settings)
     _sweep(store, settings)
     return tuple(run.status for run in store.runs() if run.space.ref.kind is not RefKind.CORE)
 
 
 def events(space_id: str, settings: Settings, since: int = 0) -> tuple[tuple[int, Event], ...]:
     """The numbered events of the current run after number `since`."""
-    store = Store(settings)
+    store = opened(settings)
     return store.events(store.run(space_id).id, since)
 
 
 def wait(space_id: str, settings: Settings, timeout: float | None = None) -> SpaceStatus:
     """Until it is RUNNING or not at work any more; at most `timeout` seconds. Returns what it is then."""
-    store = Store(settings)
+    store = opened(settings)
     for run in _looks(space_id, store, settings, timeout):
         if run.status.stage is Stage.RUNNING or not run.status.stage.active:
             break
@@ -167,7 +167,7 @@ def wait(space_id: str, settings: Settings, timeout: float | None = None) -> Spa
 
 def follow(space_id: str, settings: Settings, timeout: float | None = None) -> Iterator[Event]:
     """The events of the current run from its start, until it is RUNNING or has ended, at most `timeout` seconds."""
-    store = Store(settings)
+    store = opened(settings)
     first, last = store.run(space_id).id, 0
     for run in _looks(space_id, store, settings, timeout):
         if run.id != first:
@@ -186,7 +186,7 @@ def log_tail(space_id: str, settings: Settings, which: str = "run", lines: int =
 
 def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterator[str]:
     """The lines that are logged from now on, until the Space ends; the build log, until it is built."""
-    store = Store(settings)
+    store = opened(settings)
     first = store.run(space_id)
     ends = {Stage.BUILDING} if which == "build" else {stage for stage in Stage if stage.active}
 
@@ -202,12 +202,12 @@ def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterato
 
 def patch_diff(space_id: str, settings: Settings) -> str:
     """What was changed in the Space's source, as a unified diff; "" where nothing was."""
-    return Store(settings).run(space_id).diff
+    return opened(settings).run(space_id).diff
 
 
 def find(text: str, settings: Settings) -> str:
     """The id of the Space that `text` means: an id, `owner/name`, a source, or the unique beginning of an id."""
-    spaces = [space for space in Store(settings).spaces() if space.ref.kind is not RefKind.CORE]
+    spaces = [space for space in opened(settings).spaces() if space.ref.kind is not RefKind.CORE]
     text = text.strip().rstrip("/")
     if any(space.id == text for space in spaces):
         return text
@@ -227,7 +227,7 @@ def find(text: str, settings: Settings) -> str:
 
 def sweep(settings: Settings) -> tuple[str, ...]:
     """End what is left of Spaces whose shim is gone. Returns their ids. Every face does this at its start."""
-    return _sweep(Store(settings), settings)
+    return _sweep(opened(settings), settings)
 
 
 def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dict[str, list[str]]:
@@ -237,7 +237,7 @@ def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dic
     """
     from spaces_runner.pruning import prune as remove_unused  # it needs what only this verb needs
 
-    return remove_unused(Store(settings), settings, dry_run=dry_run, cache=cache)
+    return remove_unused(opened(settings), settings, dry_run=dry_run, cache=cache)
 
 
 # Starting
@@ -365,7 +365,7 @@ def _registered(space_id: str, store: Store) -> Run:
 
 
 def _log(space_id: str, settings: Settings, which: str) -> Path:
-    Store(settings).space(space_id)
+    opened(settings).space(space_id)
     dirs = settings.space(space_id)
     return dirs.build_log if which == "build" else dirs.run_log
 

@@ -5,6 +5,7 @@ Without a driver, or without the library, there are none, which is not an error.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Mapping
 
@@ -21,6 +22,8 @@ _HARDWARE_GIB = (
 
 def inventory() -> tuple[Gpu, ...]:
     """The GPUs that NVML sees, in its order."""
+    if not _has_library():
+        return ()
     try:
         import pynvml
     except ImportError:
@@ -109,6 +112,15 @@ def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...]) -> str:
         return f"The author names no GPU; here is {here}."
     verdict = "which is enough" if best.total_bytes >= wanted * 0.9 * 1024**3 else "which may be too small"
     return f"The author suggests {spec_hardware} ({wanted} GiB); here is {here}, {verdict}."
+
+
+def _has_library() -> bool:
+    """Whether the driver's part of NVML is here: without it, importing the rest is time lost at every launch."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _read(pynvml: object, index: int) -> Gpu:

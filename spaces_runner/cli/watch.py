@@ -19,7 +19,7 @@ from spaces_runner.format import age, link_lines
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Finding, SpaceStatus, Stage
 
-POLL_S = 0.1
+STARTING_POLL_S, RUNNING_POLL_S = 0.03, 0.2  # a person waits for the first; a look takes half a millisecond
 SWEEP_EVERY_S = 2.0
 LAST_LINES_S = 2.0  # for what the app printed at its end
 
@@ -87,7 +87,7 @@ class Watch:
                 return status
             self._say_late_link(status)
             show.tick()
-            time.sleep(POLL_S)
+            time.sleep(RUNNING_POLL_S if status.stage is Stage.RUNNING else STARTING_POLL_S)
 
     def _say_late_link(self, status: SpaceStatus) -> None:
         """A public link can come after RUNNING, and change."""

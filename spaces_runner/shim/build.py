@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from typing import IO, Any
 
 from spaces_runner.codec import decode, encode
@@ -17,6 +18,7 @@ from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import ErrorInfo, Failed, LaunchPlan, Stage
 
+END_S = 1.0  # for the pipeline to end after its last word
 Pipeline = subprocess.Popen[bytes]  # with pipes for its input, its events and its log
 
 
@@ -36,6 +38,8 @@ def build(
     try:
         _hand_over(job, pipeline.stdin)
         _listen(pipeline.stdout, inbox, listener)
+        with suppress(subprocess.TimeoutExpired):  # nothing more to say: it ends by itself, sooner than by being killed
+            pipeline.wait(END_S)
     finally:
         family.end(1.0)
         pump.finish(2.0)

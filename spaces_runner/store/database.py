@@ -59,6 +59,14 @@ class Database:
         with self._errors():
             self._prepare()
 
+    def check(self) -> None:
+        """Whether what was opened is still what is to be used: another file may have its place, or a newer version.
+
+        Costs a twentieth of opening it again. Raises StateError.
+        """
+        with self._errors():
+            self._prepare()
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection to look with. Raises StateError."""
@@ -85,6 +93,10 @@ class Database:
             db.close()
             del self._local.db
 
+    def _file(self) -> tuple[int, int]:
+        status = self._settings.database.stat()
+        return status.st_dev, status.st_ino
+
     @property
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
@@ -100,13 +112,15 @@ class Database:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA cache_size = -512")  # KiB; shims are many and must stay small
-            self._local.db = db
+            self._local.db, self._local.file = db, self._file()
         return db
 
     def _prepare(self) -> None:
         self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not self._settings.database.exists():
             self._make()
+        if getattr(self._local, "db", None) is not None and self._local.file != self._file():
+            self.close()
         db = self._db
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == VERSION:

@@ -48,6 +48,10 @@ class Store:
         self._settings = settings
         self._database = Database(settings)
 
+    def check(self) -> None:
+        """As opening it again, for much less: its file is there and of this version. Raises StateError."""
+        self._database.check()
+
     # Spaces
 
     def admit(self, ref: SpaceRef, options: RunOptions, name: str | None = None) -> Admission:

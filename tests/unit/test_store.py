@@ -17,7 +17,7 @@ from spaces_runner import gpu
 from spaces_runner.errors import PortTaken, SpaceBusy, StateError, StateTooNew, UnknownSpace
 from spaces_runner.process import Identity
 from spaces_runner.settings import Settings
-from spaces_runner.store import ID_CHARS, Store
+from spaces_runner.store import ID_CHARS, Store, opened
 from spaces_runner.store.database import SCHEMA, VERSION
 from spaces_runner.types import (
     ErrorInfo,
@@ -358,3 +358,30 @@ def test_another_opening_in_the_same_process_keeps_the_locks(here: Settings) -> 
     assert second.run(admission.space.id).status.revision == "abc"
     subprocess.run([sys.executable, "-c", code, here.home], check=True, timeout=30)
     assert Store(here).run(admission.space.id).status.revision == "abc"
+
+
+def test_one_store_is_kept_open_for_a_state_directory(here: Settings) -> None:
+    kept = opened(here)
+    admission = kept.admit(HUB, RunOptions())
+    assert opened(here) is kept
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = list(pool.map(lambda _: opened(here).run(admission.space.id).id, range(20)))
+    assert set(found) == {admission.run_id}
+
+
+def test_a_kept_store_sees_that_its_file_was_replaced(here: Settings) -> None:
+    opened(here).admit(HUB, RunOptions())
+    for path in here.home_dir.glob("state.db*"):
+        path.unlink()
+    assert opened(here).runs() == ()
+    opened(here).admit(HUB, RunOptions())
+    assert len(Store(here).runs()) == 1
+
+
+def test_a_kept_store_sees_a_newer_version(here: Settings) -> None:
+    opened(here)
+    with sqlite3.connect(here.database) as db:
+        db.execute("PRAGMA user_version = 1000")
+    db.close()
+    with pytest.raises(StateTooNew):
+        opened(here)
