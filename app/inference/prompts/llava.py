@@ -1,7 +1,7 @@
 """LLaVA 1.5: the Vicuna v1 conversation, pictures before the question they belong to.
 
 Source: github.com/haotian-liu/LLaVA, llava/conversation.py (053c284), `conv_vicuna_v1`, SeparatorStyle.TWO: a turn of
-the user ends in " ", one of the assistant in "</s>". Without the system sentence it is the form of the documentation
+the user ends in " ", one of the assistant in "</s>"; answers are stripped as in llava/serve/gradio_web_server.py. Without the system sentence it is the form of the documentation
 of LlavaForConditionalGeneration.
 
 A system message takes the place of the sentence; an empty one leaves it out.
@@ -22,7 +22,7 @@ IMAGE = "<image>"
 def render(conversation: Conversation) -> str:
     system = SYSTEM if conversation.system is None else conversation.system
     opening = f"{system} " if system else ""
-    past = "".join(f"{_asked(turn)} {turn.answer}</s>" for turn in conversation.past)
+    past = "".join(f"{_asked(turn)} {turn.answer.strip()}</s>" for turn in conversation.past)
     return opening + past + _asked(conversation.last)
 
 

@@ -81,6 +81,13 @@ def test_models_of_single_instructions_see_the_last_one_alone(name: str) -> None
     assert prompts.render(name, THREE).text == prompts.render(name, [user("Is it tame?")]).text
 
 
+def test_the_space_that_begins_an_answer_is_not_doubled() -> None:
+    """Models that were asked up to a colon begin their answer with a space, and clients send it back."""
+    spaced = [TWO[0], assistant(" An animal."), TWO[2]]
+    assert prompts.render("llava", spaced).text == prompts.render("llava", TWO).text
+    assert "### Assistant: An animal.### Human:" in prompts.render("guanaco", spaced).text
+
+
 def test_a_storyteller_is_given_the_text_as_it_is() -> None:
     text = "  The fox\n\n\tran. "
     assert prompts.render("mpt-storywriter", [system("Be brief."), user(text)]).text == text
