@@ -1,8 +1,8 @@
 """LLaVA 1.5: the Vicuna v1 conversation, pictures before the question they belong to.
 
 Source: github.com/haotian-liu/LLaVA, llava/conversation.py (053c284), `conv_vicuna_v1`, SeparatorStyle.TWO: a turn of
-the user ends in " ", one of the assistant in "</s>"; answers are stripped as in llava/serve/gradio_web_server.py. Without the system sentence it is the form of the documentation
-of LlavaForConditionalGeneration.
+the user ends in " ", one of the assistant in "</s>"; answers are stripped as in llava/serve/gradio_web_server.py.
+Without the system sentence it is the form of the documentation of LlavaForConditionalGeneration.
 
 A system message takes the place of the sentence; an empty one leaves it out.
 """
