@@ -120,12 +120,17 @@ def _listener(chosen: argparse.Namespace, environ: Mapping[str, str]) -> socket.
     try:
         if chosen.socket is not None:
             return bind_file(chosen.socket)
-        port = int(environ.get("PORT") or 0) if chosen.port is None else chosen.port
-        return bind(chosen.host, port)
-    except (OSError, ValueError, OverflowError) as error:
-        if isinstance(error, UnsafeAddress):
-            raise
+        return bind(chosen.host, _port(chosen.port, environ))
+    except OSError as error:
         raise BadCommand(f"Cannot listen on {where}: {error}.") from error
+
+
+def _port(chosen: int | None, environ: Mapping[str, str]) -> int:
+    """The one that was asked for; the system would take a number past the last port modulo 65536."""
+    text = str(chosen if chosen is not None else environ.get("PORT") or 0)
+    if not text.isdecimal() or int(text) > 65535:
+        raise BadCommand(f"{text} is no port; a port is a number from 0 to 65535.")
+    return int(text)
 
 
 async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> None:
