@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.inference.errors import InferenceError
 from app.inference.server.metrics import Meter
-from app.inference.server.streams import ClientLeft, Events, attended
+from app.inference.server.streams import ClientLeft, Events, attended, kept_alive
 from app.inference.types import Delta, Event, Finished, Started, Token
 
 STREAM_HEADERS = {
@@ -82,16 +82,20 @@ class Answer(Response):
         begun = time.monotonic()
         started = Started(prompt_tokens=0, reused_tokens=0, seed=0)
         deltas: list[Delta] = []
-        while not isinstance(event := self.meter.seen(await events.within(None)), Finished):
-            if isinstance(event, Started):
-                started = event
-            elif isinstance(event, Delta):
-                deltas.append(event)
+        async for event in events.rest([]):
+            self.meter.seen(event)
+            match event:
+                case Started():
+                    started = event
+                case Delta():
+                    deltas.append(event)
+                case Finished():
+                    finished = event
         return Result(
             text="".join(delta.text for delta in deltas),
             tokens=tuple(token for delta in deltas for token in delta.tokens),
             started=started,
-            finished=event,
+            finished=finished,
             seconds=time.monotonic() - begun,
         )
 
@@ -104,16 +108,16 @@ class Answer(Response):
                 await self.style.refusal(error)(scope, receive, send)
                 return
             await _begin(send, {**STREAM_HEADERS, **self.style.headers})
-            async for piece in self._pieces(events, seen):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with kept_alive(send, KEEP_ALIVE) as tell:
+                async for piece in self._pieces(events, seen):
+                    await tell({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pieces(self, events: Events, seen: list[Event]) -> AsyncIterator[bytes]:
         try:
             async for event in events.rest(seen):
-                piece = KEEP_ALIVE if event is None else self.style.piece(event)
                 self.meter.seen(event)
-                if piece:
+                if piece := self.style.piece(event):
                     yield piece
         except InferenceError as error:
             self.meter.failed(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,7 +17,6 @@ from app.inference.types import Delta, Event, Finished, ModelStatus, Residency, 
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _RATES = (1, 2, 5, 10, 20, 40, 80, 160, 320)
-E = TypeVar("E", bound=Event | None)
 
 
 class Metrics:
@@ -42,53 +41,55 @@ class Metrics:
         registry.register(_Status(service))
 
     def meter(self, model: str, protocol: str) -> Meter:
-        return Meter(metrics=self, model=model, protocol=protocol)
+        return Meter(self, model, protocol)
 
 
-@dataclass(slots=True, kw_only=True)
 class Meter:
     """Counts one request, from its arrival until the context is left."""
 
-    metrics: Metrics
-    model: str
-    protocol: str
-    outcome: str = "failed"  # what no one says otherwise of
-    begun: float = field(default_factory=time.monotonic)
-    answering: bool = False
+    def __init__(self, metrics: Metrics, model: str, protocol: str) -> None:
+        by = (model, protocol)
+        self._requests = partial(metrics.requests.labels, *by)
+        self._prompt_tokens = metrics.prompt_tokens.labels(*by)
+        self._reused_tokens = metrics.reused_tokens.labels(*by)
+        self._tokens = metrics.tokens.labels(*by)
+        self._queue = metrics.queue.labels(*by)
+        self._first = metrics.first.labels(*by)
+        self._rate = metrics.rate.labels(*by)
+        self._begun = time.monotonic()
+        self._answering = False
+        self._outcome = "failed"  # where no one says otherwise
 
     def __enter__(self) -> Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.metrics.requests.labels(self.model, self.protocol, self.outcome).inc()
+        self._requests(self._outcome).inc()
 
-    def seen(self, event: E) -> E:
-        """Counts an event, and hands it on."""
-        by, metrics = (self.model, self.protocol), self.metrics
+    def seen(self, event: Event) -> None:
         match event:
-            case Started():
-                metrics.prompt_tokens.labels(*by).inc(event.prompt_tokens)
-                metrics.reused_tokens.labels(*by).inc(event.reused_tokens)
             case Delta():
-                metrics.tokens.labels(*by).inc(len(event.tokens))
-                if not self.answering:
-                    metrics.first.labels(*by).observe(time.monotonic() - self.begun)
-                self.answering = True
+                self._tokens.inc(len(event.tokens))
+                if not self._answering:
+                    self._first.observe(time.monotonic() - self._begun)
+                self._answering = True
+            case Started():
+                self._prompt_tokens.inc(event.prompt_tokens)
+                self._reused_tokens.inc(event.reused_tokens)
             case Finished():
-                self.outcome = event.reason.value
-                metrics.queue.labels(*by).observe(event.usage.queue_s)
+                self._outcome = event.reason.value
+                self._queue.observe(event.usage.queue_s)
                 if event.usage.tokens_per_s:
-                    metrics.rate.labels(*by).observe(event.usage.tokens_per_s)
+                    self._rate.observe(event.usage.tokens_per_s)
             case _:
                 pass
-        return event
 
     def failed(self, error: InferenceError) -> None:
-        self.outcome = error.code
+        self._outcome = error.code
 
     def left(self) -> None:
         """The client did not wait."""
-        self.outcome = "cancelled"
+        self._outcome = "cancelled"
 
 
 _GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {

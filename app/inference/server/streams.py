@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from starlette.types import Receive
+from starlette.types import Message, Receive, Send
 
 from app.inference.errors import Interrupted
 from app.inference.types import Event, Finished, Loading
@@ -62,16 +63,17 @@ class Events:
                 break
         return seen
 
-    async def rest(self, seen: list[Event]) -> AsyncIterator[Event | None]:
-        """`seen`, then what follows, to the end; None whenever nothing came for KEEP_ALIVE_S."""
+    async def rest(self, seen: list[Event]) -> AsyncIterator[Event]:
+        """`seen`, then what follows, up to Finished. Raises InferenceError."""
         for event in seen:
             yield event
             if isinstance(event, Finished):
                 return
         while True:
-            coming = await self.within(KEEP_ALIVE_S)
-            yield coming
-            if isinstance(coming, Finished):
+            event = await (self._coming or self._next())
+            self._coming = None
+            yield event
+            if isinstance(event, Finished):
                 return
 
     async def _next(self) -> Event:
@@ -79,6 +81,32 @@ class Events:
             return await anext(self._source)
         except StopAsyncIteration as end:
             raise Interrupted("The answer broke off before it was finished.") from end
+
+
+@asynccontextmanager
+async def kept_alive(send: Send, word: bytes) -> AsyncIterator[Send]:
+    """A way to send by which `word` is sent whenever nothing else was for KEEP_ALIVE_S."""
+    clock = asyncio.get_running_loop().time
+    last = clock()
+
+    async def told(message: Message) -> None:
+        nonlocal last
+        await send(message)
+        last = clock()
+        await asyncio.sleep(0)  # what is ready at once must not keep others, or the news that the client left, waiting
+
+    async def remind() -> None:
+        while True:
+            await asyncio.sleep(last + KEEP_ALIVE_S - clock())
+            if clock() - last >= KEEP_ALIVE_S:
+                await told({"type": "http.response.body", "body": word, "more_body": True})
+
+    reminding = asyncio.create_task(remind())
+    try:
+        yield told
+    finally:
+        reminding.cancel()
+        await asyncio.wait({reminding})
 
 
 async def attended(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
