@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from transformers import (
 )
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
-from app.inference.engine import Engine, EngineEvent, Failed
+from app.inference.engine import Engine, EngineEvent, Failed, Limits
 from app.inference.engine import Sequence as EngineSequence
 from app.inference.loaded import Adapter, LoadedModel, LoraLayer
 from app.inference.types import Delta, Family, Finished, FinishReason, Precision, Queued, SamplingParams, Started
@@ -255,3 +256,21 @@ def drain(engine: Engine, *, steps: int = 5000) -> int:
         if not engine.step():
             return step
     raise TimeoutError(f"still working after {steps} steps")
+
+
+def new_engine(model: Any = None, family: Family = Family.LLAMA, *, context: int = 512, **limits: Any) -> Engine:
+    small = {"max_running": 4, "chunk_tokens": 24, "kv_tokens": 1024}
+    return Engine(loaded(model or tiny_llama(), family, context=context), Limits(**(small | limits)))
+
+
+def prompts(count: int, longest: int = 60, seed: int = 0) -> list[list[int]]:
+    chance = random.Random(seed)
+    return [[chance.randrange(3, 290) for _ in range(chance.randint(1, longest))] for _ in range(count)]
+
+
+def pictured(*pictures: int) -> list[int]:
+    """A prompt with so many pictures, each with a few words around it."""
+    prompt = [5]
+    for word in pictures:
+        prompt += [IMAGE_TOKEN] * IMAGE_TOKENS + [word, word + 1]
+    return prompt

@@ -183,8 +183,8 @@ def test_the_next_turn_supersedes_the_one_before() -> None:
 def test_whatever_comes_and_goes_the_books_balance(data: st.DataObject, sharing: bool) -> None:
     kept = store(tokens=80, sharing=sharing)
     running: list[tuple[Ids, Grant]] = []
-    for _ in range(data.draw(st.integers(1, 25))):
-        if running and data.draw(st.booleans()):
+    for leaves in data.draw(st.lists(st.booleans(), max_size=25)):
+        if running and leaves:
             tokens, grant = running.pop(data.draw(st.integers(0, len(running) - 1)))
             assert read(kept, grant, len(tokens)) == list(tokens)
             if data.draw(st.booleans()):

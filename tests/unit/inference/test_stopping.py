@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +33,7 @@ def reference(text: str, stop: list[str]) -> tuple[str, str | None]:
 @given(letters, stops, st.lists(st.integers(0, 30)))
 def test_it_does_not_matter_in_which_pieces_text_comes(text: str, stop: list[str], cuts: list[int]) -> None:
     borders = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
-    pieces = [text[low:high] for low, high in zip(borders, borders[1:], strict=False)] or [text]
+    pieces = [text[low:high] for low, high in pairwise(borders)] or [text]
     shown, hit = scanned(pieces, stop)
     assert ("".join(shown), hit) == reference(text, stop)
 

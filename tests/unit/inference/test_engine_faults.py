@@ -1,0 +1,107 @@
+"""What goes wrong in one sequence ends that one; the others do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from app.inference.engine import Engine, Limits
+from app.inference.errors import GenerationFailed, OutOfMemory
+from app.inference.types import Family
+from tests.support.inference_models import (
+    IMAGE_TOKEN,
+    IMAGE_TOKENS,
+    ask,
+    drain,
+    generated,
+    loaded,
+    tiny_llama,
+    tiny_llava,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+POISON = 299  # a token that the model below cannot bear
+
+
+def fails_on(model: Any, met: Callable[[Tensor], bool], error: Exception) -> Any:
+    """The model with a layer that raises when what it embeds is such."""
+
+    def hook(_: Any, inputs: tuple[Tensor, ...]) -> None:
+        if met(inputs[0]):
+            raise error
+
+    model.get_input_embeddings().register_forward_pre_hook(hook)
+    return model
+
+
+def poisoned(error: Exception) -> Any:
+    return fails_on(tiny_llama(), lambda ids: bool((ids == POISON).any()), error)
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [(torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory), (ValueError("bad"), GenerationFailed)],
+)
+def test_a_prompt_that_fails_ends_alone(error: Exception, expected: type[GenerationFailed]) -> None:
+    engine = Engine(loaded(poisoned(error), Family.LLAMA), Limits(kv_tokens=1024, chunk_tokens=64))
+    prompts = [[5, 6, 7], [8, POISON, 9], [10] * 20, [11, 12]]
+    early = ask(engine, [20, 21], 30)
+    for _ in range(3):
+        engine.step()
+    heard = [ask(engine, prompt, 12) for prompt in prompts]
+    drain(engine)
+    assert type(heard[1].failed.error) is expected
+    assert heard[1].ends == 1
+    for prompt, one in zip(prompts, heard, strict=True):
+        if POISON not in prompt:
+            assert one.tokens == generated(tiny_llama(), prompt, 12)
+    assert early.tokens == generated(tiny_llama(), [20, 21], 30)
+    assert engine.stats.kv_tokens_used == 0
+
+
+def test_what_a_failed_sequence_computed_is_not_gone_on_from() -> None:
+    engine = Engine(loaded(poisoned(ValueError("bad")), Family.LLAMA), Limits(kv_tokens=1024, chunk_tokens=16))
+    failed = ask(engine, [5] * 40 + [POISON], 5)
+    drain(engine)
+    again = ask(engine, [5] * 40, 5)
+    drain(engine)
+    assert failed.failed
+    assert again.started.reused_tokens == 0
+
+
+def test_a_model_that_always_fails_ends_them_all_and_the_engine_goes_on() -> None:
+    broken = [True]
+    model = fails_on(tiny_llama(), lambda _: broken[0], RuntimeError("the device is gone"))
+    engine = Engine(loaded(model, Family.LLAMA), Limits(kv_tokens=1024))
+    heard = [ask(engine, [5 + n], 5) for n in range(5)]
+    engine.step()
+    assert all(isinstance(one.failed.error, GenerationFailed) and one.ends == 1 for one in heard)
+    assert "the device is gone" in heard[0].failed.error.message
+    broken[0] = False
+    after = ask(engine, [5, 6], 5)
+    drain(engine)
+    assert after.tokens == generated(tiny_llama(), [5, 6], 5)
+
+
+def test_a_picture_that_fails_ends_alone() -> None:
+    model = tiny_llava()
+
+    def hook(_: Any, inputs: tuple[Any, ...], given: dict[str, Any]) -> None:
+        if bool(given.get("pixel_values", inputs[0] if inputs else torch.zeros(1)).isnan().any()):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.model.vision_tower.register_forward_pre_hook(hook, with_kwargs=True)
+    engine = Engine(loaded(model, Family.LLAVA), Limits(kv_tokens=1024))
+    prompt = [5, *[IMAGE_TOKEN] * IMAGE_TOKENS, 7]
+    pixels = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    bad = ask(engine, prompt, 5, pixels=torch.full((1, 3, 56, 56), float("nan")))
+    good = ask(engine, prompt, 5, pixels=pixels)
+    drain(engine)
+    assert isinstance(bad.failed.error, OutOfMemory)
+    assert good.tokens == generated(tiny_llava(), prompt, 5, pixel_values=pixels)
+    assert engine.stats.kv_tokens_used == 0
