@@ -113,8 +113,11 @@ class GitCommand:
         return out
 
     def ask_origin(self, *arguments: str) -> str:
-        """Standard output of a command that talks to the origin but transfers little. Raises CheckoutError."""
-        status, out, err = self._execute(arguments, self._remote())
+        """Standard output of a command that talks to the origin but transfers little. Raises CheckoutError.
+
+        In protocol 0, which lists all references in one round trip; the newer ones take two.
+        """
+        status, out, err = self._execute(arguments, self._remote(("protocol.version", "0")))
         if status:
             raise self.failure(self._lines(err))
         return out.decode(errors="replace")
@@ -191,7 +194,7 @@ class GitCommand:
     def _local(self) -> dict[str, str]:
         return _config(_CONFIG)
 
-    def _remote(self) -> dict[str, str]:
+    def _remote(self, *more: tuple[str, str]) -> dict[str, str]:
         """The configuration for a talk with the origin; with the token where the origin is the Hub."""
         stall = str(self._settings.network_stall_s)
         pairs = [
@@ -202,6 +205,7 @@ class GitCommand:
             ("lfs.url", self._origin.lfs_url),
             ("lfs.activitytimeout", stall),
             ("lfs.dialtimeout", stall),
+            *more,
         ]
         if self._origin.on_hub and self._settings.hf_token:
             key = f"http.{self._settings.hf_endpoint}/.extraHeader"
