@@ -7,15 +7,19 @@ import os
 import re
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
-from app.access import Hosts
+from app.hosts import Hosts
 from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
+from app.playground.core import Place
 from spaces_runner import control
 from spaces_runner.errors import RunnerError
 from spaces_runner.settings import Settings, read_settings
 
 MIN_TOKEN = 8
+ROOT = Path(__file__).parents[1]
+CORE_TOKEN = "SPACES_RUNNER_CORE_TOKEN"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         share=chosen.share,
         token=token,
         allow_hosts=tuple(chosen.allow_host),
-        examples=Path(__file__).parents[1] / "examples",
+        examples=ROOT / "examples",
+        private=chosen.private,
+        core=Place(url=chosen.core, token=os.environ.get(CORE_TOKEN, "")) if chosen.core else None,
     )
     try:
         hosts = known_hosts(options)
@@ -54,7 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: socket.socket) -> int:
-    _quiet_gradio(settings)
+    with tempfile.TemporaryDirectory(prefix="page-") as files:
+        _quiet_gradio(files)
+        return _run(settings, options, hosts, listener)
+
+
+def _run(settings: Settings, options: ServerOptions, hosts: Hosts, listener: socket.socket) -> int:
     from app.server import build_app, guard, serve  # Gradio reads its environment when it is imported
     from app.share import PageLink
 
@@ -66,6 +77,8 @@ def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: s
     def started() -> None:
         _say(f"Spaces Runner: {_local(options.host, port)}/?token={options.token}")
         _say("Open this link: it signs the browser in. Keep it to yourself: whoever has it can run code here.")
+        if not options.private:
+            _say(f"For guests: {_local(options.host, port)}/ is a chat with the models, and nothing more.")
         if options.share:
             link.start()
 
@@ -76,12 +89,10 @@ def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: s
     return 0
 
 
-def _quiet_gradio(settings: Settings) -> None:
-    """Gradio reports to nobody, and what it caches lies where only we may look."""
-    folder = settings.home_dir / "page"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _quiet_gradio(files: str) -> None:
+    """Gradio reports to nobody, and what people upload lies where only we may look, until this server ends."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
+    os.environ["GRADIO_TEMP_DIR"] = files
 
 
 def _local(host: str, port: int) -> str:
@@ -94,6 +105,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="the port, or the next free one (default: 7860)")
     parser.add_argument("--share", action="store_true", help="give the page a public link, too")
+    parser.add_argument(
+        "--private", action="store_true", help="no guests: without the token there is nothing but the sign-in"
+    )
+    parser.add_argument(
+        "--core",
+        metavar="URL",
+        help=f"take the models from a server that runs already, with the token in {CORE_TOKEN} "
+        "(default: this machine's own, started when it is needed)",
+    )
     parser.add_argument(
         "--token",
         help="the page's token (default: a random one that is kept). Other users of this machine can read a command "

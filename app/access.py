@@ -1,7 +1,9 @@
-"""Who may do what: the gate every request passes before it reaches the page. Knows requests, nothing of Spaces.
+"""Who may do what: the gate every request passes before it reaches a page. Knows requests, nothing of Spaces.
 
-Whoever may use the page may run any code on this machine, so a request is nobody's until it proves otherwise:
+Whoever may use the owner's page may run any code on this machine, so a request is nobody's until it proves otherwise:
 
+* whoever has the link alone is a guest, and gets what `guests` allows: the models, to chat with. A private server has
+  no guests;
 * the owner's token comes once by `?token=`, by the sign-in form or, from a program, as a bearer header; a browser
   gets a cookie in exchange, good for the host name it was given on;
 * a page of another site never acts with that cookie. Every share link is a sibling of every other, and cookies do not
@@ -14,22 +16,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import signin
+from app import guests, signin
+from app.hosts import Host, Hosts
+from app.playground.conversations import OWNER
+from app.playground.errors import TooFast
+from app.playground.rates import Rates
 
 PUBLIC = frozenset({"/healthz"})  # what anybody may read
 LOGIN = "/login"
+STUDIO = "/studio/"  # the owner's page
+PAGES = frozenset({"/", STUDIO, STUDIO.rstrip("/")})
 COOKIE_DAYS = 30
 FORM_BYTES = 4096
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Headers by which a caller could make Gradio believe it is served somewhere else.
 _STEERING = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix"}
@@ -48,75 +54,6 @@ _PROTECTION = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-
-
-@dataclass(slots=True)
-class Hosts:
-    """The host names this server answers to. `add` takes a name, `name:port` or a URL, which alone can say https.
-
-    `addresses`: answer to any bare address, too, for a server that listens on all of them. A foreign page can point a
-    name of its own at this machine, but not make the browser call it by its number.
-    """
-
-    addresses: bool = False
-    _https: dict[str, bool] = field(default_factory=dict)
-
-    def add(self, entry: str) -> None:
-        parts = urlsplit(entry if "://" in entry else f"http://{entry}")
-        if not parts.hostname:
-            raise ValueError(f"{entry!r} is no host name")
-        self._https[parts.netloc.lower()] = parts.scheme == "https"
-
-    def remove(self, entry: str) -> None:
-        self._https.pop(urlsplit(entry if "://" in entry else f"http://{entry}").netloc.lower(), None)
-
-    def find(self, host: str) -> Host | None:
-        """The host a request names, or None for one that nobody allowed. Loopback names are known at any port: a
-        forwarded port (ssh -L) changes it, and no foreign page can carry such a name."""
-        name = _hostname(host)
-        if name is None:
-            return None
-        if name in LOOPBACK:
-            return Host(netloc=host, https=False, loopback=True)
-        https = self._https.get(host, self._https.get(name))
-        if https is None and self.addresses and _is_address(name):
-            https = False
-        return None if https is None else Host(netloc=host, https=https, loopback=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    netloc: str
-    https: bool
-    loopback: bool
-
-    @property
-    def origin(self) -> str:
-        return f"{'https' if self.https else 'http'}://{self.netloc}"
-
-    @property
-    def cookie(self) -> str:
-        """`__Host-` binds a cookie to its host, but needs https. Over http the port tells two servers apart."""
-        return "__Host-spaces-runner" if self.https else f"spaces-runner-{self.netloc.rpartition(':')[2]}"
-
-
-def _hostname(host: str) -> str | None:
-    """The name in a Host header, or None where it is not just a name and perhaps a port."""
-    try:
-        parts = urlsplit(f"//{host}")
-        port = parts.port
-    except ValueError:
-        return None
-    plain = parts.netloc == host and parts.username is None and port != 0
-    return parts.hostname if plain else None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(slots=True)
@@ -209,7 +146,7 @@ class Request:
         """Whether a person follows a link to the page: harmless from anywhere, because it only shows it."""
         return (
             self.method == "GET"
-            and self.path == "/"
+            and self.path in PAGES
             and self.headers.get(b"sec-fetch-mode", "navigate") == "navigate"
             and self.headers.get(b"sec-fetch-dest", "document") == "document"
             and b"origin" not in self.headers
@@ -227,7 +164,9 @@ class Gate:
     app: ASGIApp
     token: str = field(repr=False)
     hosts: Hosts
+    private: bool = False  # no guests
     is_space: Callable[[tuple[str, int]], bool] = _nobody_is_a_space
+    uploads: Rates = field(default_factory=guests.upload_rates)
     limiter: Limiter = field(default_factory=Limiter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -246,12 +185,12 @@ class Gate:
         elif request.foreign(host) and not request.arrives:
             await signin.plain(send, 403, "A page of another site may not use this server.")
         elif request.path in PUBLIC:
-            await self._pass(scope, receive, send, host, "nobody")
+            await self._pass(scope, receive, send, host, {"role": "nobody"})
         elif request.peer is not None and self.is_space(request.peer):
             await signin.plain(send, 403, "A Space may not use this server.")
         elif request.path == LOGIN and request.method == "POST":
             await self._exchange(request, host, send, await _form_token(receive))
-        elif request.path in ("/", LOGIN) and request.method == "GET" and request.token is not None:
+        elif request.path in PAGES | {LOGIN} and request.method == "GET" and request.token is not None:
             await self._exchange(request, host, send, request.token)
         else:
             await self._by_credentials(scope, receive, send, request, host)
@@ -259,15 +198,41 @@ class Gate:
     async def _by_credentials(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
         cookie = request.cookie(host.cookie)
         if request.bearer is not None:
-            right = await self._judge(request, host, send, request.bearer)
+            if await self._judge(request, host, send, request.bearer):
+                await self._as_owner(scope, receive, send, request, host)
+        elif cookie is not None and _equal(cookie, self.pass_for(host)):
+            await self._as_owner(scope, receive, send, request, host)
+        elif not self.private and guests.may(request.method, request.path):
+            await self._as_guest(scope, receive, send, request, host)
         else:
-            right = cookie is not None and _equal(cookie, self.pass_for(host))
-            if not right:
-                await signin.ask(send, request.from_browser)
-        if right and request.path == LOGIN:
-            await signin.redirect(send, "/")
-        elif right:
-            await self._pass(scope, receive, send, host, "owner")
+            await signin.ask(send, request.from_browser)
+
+    async def _as_owner(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
+        at_the_door = request.path in (LOGIN, STUDIO.rstrip("/")) or (request.path == "/" and request.from_browser)
+        if at_the_door and request.method == "GET":
+            await signin.redirect(send, f"{STUDIO}?{request.query}" if request.query else STUDIO)
+        else:
+            await self._pass(scope, receive, send, host, {"role": "owner", "user": OWNER})
+
+    async def _as_guest(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
+        """With the name that the browser's cookie stands for; a page that is opened gives one where there is none."""
+        badge = request.cookie(guests.cookie(host))
+        user = guests.user(badge)
+        if guests.uploads(request.path) and (wait := self._upload_wait(user)):
+            await signin.plain(send, 429, f"You are sending pictures too fast. Try again in {wait:.0f} s.")
+            return
+        if user is None and request.path == "/" and request.method == "GET":
+            badge, header = guests.badge(host)
+            user, send = guests.user(badge), _with_cookie(send, header)
+        await self._pass(scope, receive, send, host, {"role": "guest", "user": user})
+
+    def _upload_wait(self, user: str | None) -> float:
+        """Seconds until this guest may send another file; 0.0 when now."""
+        try:
+            self.uploads.take(user or "")
+        except TooFast as error:
+            return max(1.0, error.retry_after)
+        return 0.0
 
     async def _judge(self, request: Request, host: Host, send: Send, token: str) -> bool:
         """Whether `token` is the owner's; where it is not, the answer is sent."""
@@ -287,18 +252,18 @@ class Gate:
         if not await self._judge(request, host, send, token):
             return
         rest = urlencode([(key, value) for key, value in parse_qsl(request.query) if key != "token"])
-        cookie = f"{host.cookie}={self.pass_for(host)}; HttpOnly; SameSite=Lax; Path=/; Max-Age={COOKIE_DAYS * 86400}"
-        await signin.redirect(send, f"/?{rest}" if rest else "/", cookie=cookie + ("; Secure" if host.https else ""))
+        cookie = host.cookie_header(host.cookie, self.pass_for(host), COOKIE_DAYS)
+        await signin.redirect(send, f"{STUDIO}?{rest}" if rest else STUDIO, cookie=cookie)
 
     def pass_for(self, host: Host) -> str:
         """The cookie's value: made from the token, so a restart keeps it, and good on one host name only."""
         return hmac.new(self.token.encode(), f"owner of {host.netloc}".encode(), hashlib.sha256).hexdigest()
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, host: Host, role: str) -> None:
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, host: Host, who: dict[str, str | None]) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _STEERING]
         if host.https:
             headers.append((b"x-forwarded-proto", b"https"))
-        state = {**scope.get("state", {}), "role": role}
+        state = {**scope.get("state", {}), **who}
         passed = {**scope, "headers": headers, "scheme": "https" if host.https else "http", "state": state}
         await self.app(passed, receive, send)
 
@@ -335,3 +300,12 @@ def _protected(send: Send) -> Send:
         await send(message)
 
     return guarded
+
+
+def _with_cookie(send: Send, header: str) -> Send:
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), (b"set-cookie", header.encode("latin-1"))]
+        await send(message)
+
+    return adding

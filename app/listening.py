@@ -9,7 +9,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.access import Hosts
+from app.hosts import Hosts
+from app.playground.core import Place
 from spaces_runner.settings import Settings
 
 PORTS_TRIED = 100
@@ -26,6 +27,8 @@ class ServerOptions:
     token: str = field(repr=False)
     allow_hosts: tuple[str, ...] = ()
     examples: Path | None = None
+    private: bool = False  # no guests
+    core: Place | None = None  # models' server that runs already; None: found, or started, when it is needed
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,20 +1,23 @@
-"""The page: a heading and its tabs. Knows the tabs, nothing of what is in them."""
+"""The pages, the owner's and the guests': a heading and tabs. Knows the tabs, nothing of what is in them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import gradio as gr
 
-from app import api
+from app import api, chat_api
 from app.desk import Desk
-from app.tabs import spaces
+from app.playground.playground import Playground
+from app.tabs import chat, spaces
 from spaces_runner.settings import Settings
 
 HERE = Path(__file__).parent
 STYLE = HERE / "style.css"
+CHAT_STYLE = HERE / "chat.css"
 TICKER = HERE / "ticker.html"
+CHAT_SCRIPT = HERE / "chat.html"
+MOST_EVENTS = 1000  # handlers at work at once; each answer under way is one
 # System fonts: the page loads nothing, from anywhere, that it does not need.
 THEME = gr.themes.Default(
     primary_hue="blue",
@@ -31,7 +34,7 @@ THEME = gr.themes.Default(
 )
 
 
-def build_page(settings: Settings, examples: Path | None) -> gr.Blocks:
+def build_studio(settings: Settings, examples: Path | None, playground: Playground) -> gr.Blocks:
     """The owner's page. `examples` is a directory of Spaces to offer."""
     desk = Desk(settings)
     with gr.Blocks(title="Spaces Runner", analytics_enabled=False, fill_width=True) as page:
@@ -39,7 +42,26 @@ def build_page(settings: Settings, examples: Path | None) -> gr.Blocks:
             "# Spaces Runner\nPaste a Hugging Face Space and get it running on this machine, with a public link."
         )
         api.build(desk)  # first: the names are its, and handlers of the tabs get others
-        spaces.build(page, desk, examples)
-    # Each handler is short or waits in a thread, so none need wait for another.
+        chat_api.build(playground)
+        with gr.Tabs(elem_id="rooms"):
+            with gr.Tab("Run a Space", id="spaces"):
+                spaces.build(page, desk, examples)
+            chat.build(page, playground, at_once=False)
+    return _queued(page)
+
+
+def build_guest_page(playground: Playground) -> gr.Blocks:
+    """What somebody with the link alone sees: the models, and nothing of the runner."""
+    with gr.Blocks(title="Chat", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+        gr.Markdown("# Chat\nThree families of language models. Your conversations are kept for this browser.")
+        chat_api.build(playground)
+        with gr.Tabs(elem_id="rooms"):
+            chat.build(page, playground, at_once=True)
+    return _queued(page)
+
+
+def _queued(page: gr.Blocks) -> gr.Blocks:
+    """Each handler is short or waits, so none need wait for another."""
     page.queue(default_concurrency_limit=None)
-    return cast(gr.Blocks, page)
+    page._queue.max_thread_count = MOST_EVENTS  # what launch(max_threads=…) sets; a mounted page is not launched
+    return page

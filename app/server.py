@@ -1,58 +1,85 @@
-"""One uvicorn server: the gate around one FastAPI application around the page. Knows no Space."""
+"""One uvicorn server: the gate around one FastAPI application around two pages, the owner's and the guests'."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from typing import cast
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app.access import Gate, Hosts
+from app import downloads, models
+from app.access import STUDIO, Gate
+from app.hosts import Hosts
 from app.listening import ServerOptions
-from app.page import STYLE, THEME, TICKER, build_page
+from app.page import CHAT_SCRIPT, CHAT_STYLE, STYLE, THEME, TICKER, build_guest_page, build_studio
 from app.peers import space_test
+from app.playground.conversations import OWNER
+from app.playground.talk import MAX_PICTURE_BYTES
 from spaces_runner.settings import Settings
+
+Who = Callable[[Request], str | None]
 
 
 def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
-    """The application behind the gate."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    """The application behind the gate: the owner's page at /studio/, the guests' at /."""
+    playground = models.playground(settings, options.core)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await playground.close()
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     # Its presence turns off Gradio's own, which answers any Origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.include_router(downloads.routes(playground))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    mounted = gr.mount_gradio_app(
+    # The owner's first: a mount at / takes whatever comes to it.
+    _mount(app, build_studio(settings, options.examples, playground), STUDIO.rstrip("/"), settings, _owner_alone)
+    _mount(app, build_guest_page(playground), "/", settings, None)
+    return app
+
+
+def _owner_alone(request: Request) -> str | None:
+    """The owner's page looks once more at who asks, should the gate ever let a guest through to it."""
+    return OWNER if request.scope.get("state", {}).get("role") == "owner" else None
+
+
+def _mount(app: FastAPI, page: gr.Blocks, path: str, settings: Settings, who: Who | None) -> None:
+    gr.mount_gradio_app(
         app,
-        build_page(settings, options.examples),
-        path="/",
+        page,
+        path=path,
+        auth_dependency=who,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
         app_kwargs={"openapi_url": None},
         blocked_paths=[settings.home],
+        max_file_size=MAX_PICTURE_BYTES,
         show_error=True,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
         theme=THEME,
-        css_paths=[STYLE],
-        head_paths=[TICKER],
+        css_paths=[STYLE, CHAT_STYLE],
+        head_paths=[TICKER, CHAT_SCRIPT],
     )
-    return cast(FastAPI, mounted)
 
 
 def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts, port: int) -> Gate:
     """`app` behind the gate. Only where we are root do Spaces run as users of their own that can be told apart."""
-    gate = Gate(app=app, token=options.token, hosts=hosts)
+    gate = Gate(app=app, token=options.token, hosts=hosts, private=options.private)
     if os.geteuid() == 0:
         gate.is_space = space_test(settings.uid_base, port)
     return gate

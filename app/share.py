@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.access import Hosts
+from app.hosts import Hosts
 from spaces_runner import tunnel
 from spaces_runner.errors import RunnerError
 from spaces_runner.settings import Settings

@@ -55,3 +55,7 @@ class NotFound(PlaygroundError):
 
 class TooMuch(PlaygroundError):
     pass
+
+
+class NoPicture(PlaygroundError):
+    pass

@@ -13,7 +13,8 @@ from app.playground.answers import Answers, Order, Running
 from app.playground.client import ChatRequest, Sampling
 from app.playground.conversations import OWNER, Conversations
 from app.playground.core import Core
-from app.playground.errors import Answering, TooMuch
+from app.playground.errors import Answering, NoPicture, TooMuch
+from app.playground.export import kind
 from app.playground.rates import Rate, Rates
 from app.playground.requests import Ask
 from app.playground.talk import MAX_CHARS, MAX_PICTURE_BYTES, MAX_PICTURES, Answer, Conversation, State, Turn
@@ -50,7 +51,7 @@ class Playground:
         turns = (*before.turns[: said.keep], *said.turns)
         _check(turns, said.turns)
         self.answers.check_free(said.conversation)
-        self._admit(user)
+        self.admit(user)
         request = ChatRequest(
             model=said.model, messages=said.ask(turns, said.system), client=user, sampling=said.sampling
         )
@@ -73,7 +74,7 @@ class Playground:
         found = self.conversations.latest(user, room)
         return self._with_running(found) if found else None
 
-    async def take_back(self, user: str, conversation: str, keep: int) -> Conversation:
+    def take_back(self, user: str, conversation: str, keep: int) -> Conversation:
         """The conversation with its first `keep` turns only. Raises NotFound, Answering."""
         self.answers.check_free(conversation)
         return self.conversations.extend(user, conversation, keep, ())
@@ -96,8 +97,8 @@ class Playground:
         turns[running.order.place] = running.turn
         return replace(found, turns=tuple(turns))
 
-    def _admit(self, user: str) -> None:
-        """Raises TooFast, Answering."""
+    def admit(self, user: str) -> None:
+        """Count one request; a guest may ask so often and no more. Raises TooFast, Answering."""
         if user == OWNER:
             return
         if self.answers.of(user) >= GUEST_ANSWERS:
@@ -115,3 +116,5 @@ def _check(turns: Sequence[Turn], new: Sequence[Turn]) -> None:
             raise TooMuch(f"At most {MAX_PICTURES} pictures go into one message.")
         if any(len(picture) > MAX_PICTURE_BYTES for picture in turn.pictures):
             raise TooMuch(f"A picture has at most {MAX_PICTURE_BYTES >> 20} MiB.", hint="Send a smaller one.")
+        if "octet-stream" in map(kind, turn.pictures):
+            raise NoPicture("That file is no picture.", hint="PNG, JPEG, WebP and GIF can be looked at.")

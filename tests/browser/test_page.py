@@ -142,7 +142,7 @@ def unhurt(page: Page) -> bool:
 
 def test_without_the_token_there_is_only_the_sign_in(context: BrowserContext, server: WebServer) -> None:
     page = context.new_page()
-    answer = page.goto(server.url)
+    answer = page.goto(f"{server.url}/studio/")
     assert answer is not None and answer.status == 401
     assert page.get_by_role("button").all_inner_texts() == ["Sign in"]
     page.get_by_label("Token").fill("not-the-token")
@@ -152,7 +152,7 @@ def test_without_the_token_there_is_only_the_sign_in(context: BrowserContext, se
 
 def test_the_token_can_be_pasted(context: BrowserContext, server: WebServer) -> None:
     page = context.new_page()
-    page.goto(server.url)
+    page.goto(f"{server.url}/login")
     page.get_by_label("Token").fill(server.link.rpartition("=")[2])
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Spaces Runner")).to_be_visible(timeout=30_000)
@@ -171,11 +171,11 @@ def test_the_page_asks_nobody_else(context: BrowserContext, server: WebServer) -
 
 
 ATTACK = """<script>
-fetch("SERVER/gradio_api/call/spaces", {method: "POST", mode: "no-cors", credentials: "include", body: '{"data": []}'});
-fetch("SERVER/config", {credentials: "include"}).catch(() => {});
-new Image().src = "SERVER/gradio_api/heartbeat/x";
-</script><iframe src="SERVER/"></iframe>
-<form method="post" target="frame" action="SERVER/gradio_api/call/spaces" enctype="text/plain">
+fetch("SERVER/studio/gradio_api/call/spaces", {method: "POST", mode: "no-cors", credentials: "include", body: '{"data": []}'});
+fetch("SERVER/studio/config", {credentials: "include"}).catch(() => {});
+new Image().src = "SERVER/studio/gradio_api/heartbeat/x";
+</script><iframe src="SERVER/studio/"></iframe>
+<form method="post" target="frame" action="SERVER/studio/gradio_api/call/spaces" enctype="text/plain">
 <input name='{"data": [], "x": "' value='"}'></form><iframe name="frame"></iframe>
 <script>document.forms[0].submit()</script>"""
 
@@ -220,8 +220,8 @@ def test_another_page_of_this_machine_cannot_act_as_the_owner(
     assert "spaces-runner-" in _Neighbour.cookies[0]  # the attack is real
     refused = [(url.removeprefix(server.url), status) for url, status in answers if url.startswith(server.url)]
     assert {path for path, _ in refused} >= {
-        "/gradio_api/call/spaces",
-        "/",
+        "/studio/gradio_api/call/spaces",
+        "/studio/",
     }  # the others are not even shown to the page
     assert {status for _, status in refused} == {403}
 

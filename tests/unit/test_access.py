@@ -11,7 +11,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.access import Gate, Hosts, Limiter
+from app.access import Gate, Limiter
+from app.hosts import Hosts
 
 TOKEN = "the-right-token-123"
 LOCAL = "http://127.0.0.1:7860"
@@ -24,7 +25,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """An application that says who it was called by, and with which headers."""
     forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"-").decode()
     hosted = dict(scope["headers"]).get(b"x-forwarded-host", b"-").decode()
-    body = f"{scope['state']['role']} {scope['scheme']} {forwarded} {hosted}".encode()
+    body = f"{scope['state']['role']} {scope['scheme']} {forwarded} {hosted} {scope['state'].get('user')}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
 
@@ -34,7 +35,7 @@ def gate() -> Gate:
     hosts = Hosts()
     hosts.add(SHARE)
     hosts.add("gpu.lan")
-    return Gate(app=echo, token=TOKEN, hosts=hosts)
+    return Gate(app=echo, token=TOKEN, hosts=hosts, private=True)
 
 
 def ask(
@@ -85,7 +86,7 @@ def test_health_is_for_everybody(gate: Gate) -> None:
 
 def test_the_link_is_exchanged_for_a_cookie(gate: Gate) -> None:
     answer = ask(gate, f"/?token={TOKEN}&space=abc")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/?space=abc")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/studio/?space=abc")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("spaces-runner-7860=")
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" not in cookie
@@ -98,7 +99,7 @@ def test_a_cookie_of_a_public_link_is_bound_to_it(gate: Gate) -> None:
     answer = ask(gate, f"/?token={TOKEN}", base=SHARE)
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("__Host-spaces-runner=") and "Secure" in cookie and "Path=/" in cookie
-    assert ask(gate, "/config", base=SHARE, headers=cookie_of(gate, SHARE)).text == "owner https https -"
+    assert ask(gate, "/config", base=SHARE, headers=cookie_of(gate, SHARE)).text == "owner https https - owner"
 
 
 def test_a_cookie_of_one_host_is_worth_nothing_on_another(gate: Gate) -> None:
@@ -124,8 +125,8 @@ def test_a_space_is_never_the_owner(gate: Gate) -> None:
 
 def test_a_restart_keeps_a_browser_signed_in(gate: Gate) -> None:
     headers = cookie_of(gate)
-    again = Gate(app=echo, token=TOKEN, hosts=gate.hosts)
-    changed = Gate(app=echo, token="another-token-456", hosts=gate.hosts)
+    again = Gate(app=echo, token=TOKEN, hosts=gate.hosts, private=True)
+    changed = Gate(app=echo, token="another-token-456", hosts=gate.hosts, private=True)
     assert ask(again, "/config", headers=headers).status_code == 200
     assert ask(changed, "/config", headers=headers).status_code == 401
 
@@ -138,7 +139,7 @@ def test_a_program_uses_a_bearer_header(gate: Gate) -> None:
 
 def test_the_sign_in_form(gate: Gate) -> None:
     answer = ask(gate, "/login", method="POST", data={"token": TOKEN}, headers={**PAGE, "origin": LOCAL})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/studio/")
     assert answer.headers["set-cookie"].startswith("spaces-runner-7860=")
     wrong = ask(gate, "/login", method="POST", data={"token": "wrong"}, headers=PAGE)
     assert wrong.status_code == 401 and "not this server" in wrong.text and "set-cookie" not in wrong.headers
@@ -146,7 +147,7 @@ def test_the_sign_in_form(gate: Gate) -> None:
     assert long.status_code == 401
     # "no-referrer" would make the browser send `Origin: null` with the form.
     assert ask(gate, "/login", headers=PAGE).headers["referrer-policy"] == "same-origin"
-    assert ask(gate, "/login", headers={**PAGE, **cookie_of(gate)}).headers["location"] == "/"
+    assert ask(gate, "/login", headers={**PAGE, **cookie_of(gate)}).headers["location"] == "/studio/"
 
 
 @pytest.mark.parametrize("origin", [OTHER_SHARE, "http://127.0.0.1:41000", "https://evil.example", "null", SHARE + "0"])
@@ -233,7 +234,7 @@ def test_a_share_host_is_known_only_while_it_lasts(gate: Gate) -> None:
 
 def test_headers_that_steer_gradio_are_dropped(gate: Gate) -> None:
     headers = {**cookie_of(gate), "x-forwarded-host": "evil.example", "x-forwarded-proto": "https"}
-    assert ask(gate, "/", headers=headers).text == "owner http - -"
+    assert ask(gate, "/", headers=headers).text == "owner http - - owner"
 
 
 def test_wrong_tokens_are_slowed_down_and_one_host_does_not_lock_another() -> None:

@@ -17,7 +17,7 @@ from app.playground.answers import Answers, Running
 from app.playground.client import ChatRequest, CoreClient
 from app.playground.conversations import OWNER, Conversations
 from app.playground.core import Core, Phase, Place
-from app.playground.errors import Answering, CoreAway, CoreRefused, NotFound, TooFast, TooMuch
+from app.playground.errors import Answering, CoreAway, CoreRefused, NotFound, PlaygroundError, TooFast
 from app.playground.pace import interval
 from app.playground.playground import Playground, Said
 from app.playground.rates import Rate, Rates
@@ -297,15 +297,16 @@ def test_rates() -> None:
     [
         (Turn(role=Role.USER, text="  \n "), "nothing to answer"),
         (Turn(role=Role.USER, text="x" * 100_001), "100,001 characters"),
-        (Turn(role=Role.USER, text="x", pictures=(b"p",) * 5), "At most 4 pictures"),
+        (Turn(role=Role.USER, text="x", pictures=(b"\x89PNG",) * 5), "At most 4 pictures"),
         (Turn(role=Role.USER, text="x", pictures=(bytes(10 * 2**20 + 1),)), "10 MiB"),
+        (Turn(role=Role.USER, text="x", pictures=(b"root:x:0:0",)), "no picture"),
     ],
 )
 def test_too_little_and_too_much_is_refused(kept: Conversations, url: str, turn: Turn, words: str) -> None:
     async def work(playground: Playground) -> None:
         begun = kept.begin(OWNER, "guanaco", "guanaco")
         said = Said(conversation=begun.id, keep=0, turns=(turn,), model="guanaco", title="Guanaco", ask=requests.chat)
-        with pytest.raises(TooMuch, match=words):
+        with pytest.raises(PlaygroundError, match=words):
             playground.say(OWNER, said)
         assert kept.get(OWNER, begun.id).turns == ()
 

@@ -1,0 +1,37 @@
+"""The playground of this server: where conversations are kept, and which core answers. Starts nothing by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from app.playground.answers import Answers
+from app.playground.conversations import Conversations
+from app.playground.core import Core, Find, Place
+from app.playground.errors import CoreAway
+from app.playground.playground import Playground
+from spaces_runner import core as service
+from spaces_runner.errors import RunnerError
+from spaces_runner.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def playground(settings: Settings, place: Place | None) -> Playground:
+    """`place`: a core that runs already; without it this machine's own is found, or started, at the first need."""
+    conversations = Conversations(settings.home_dir / "page" / "conversations.db")
+    core = Core(find=(lambda: place) if place else _own(settings))
+    return Playground(core, conversations, Answers(core, conversations))
+
+
+def _own(settings: Settings) -> Find:
+    def find() -> Place:
+        command = service.Command(python=sys.executable, root=str(ROOT), environ=os.environ)
+        try:
+            found = service.ensure(settings, command)
+        except RunnerError as error:
+            raise CoreAway(f"The models' server could not be started: {error.message}", hint=error.hint) from error
+        return Place(url=found.url or "", token=found.token or "")
+
+    return find

@@ -1,0 +1,178 @@
+"""Alpaca-LoRA as its original demo has it: an instruction, perhaps an input to it, and the output."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gradio as gr
+
+from app.inference.types import Role
+from app.playground import offer, requests
+from app.playground.errors import PlaygroundError
+from app.playground.playground import Playground, Said
+from app.playground.talk import Conversation, State, Turn
+from app.tabs.chat import flow, parameters, shelf
+from app.tabs.chat.parameters import Parameters
+from app.tabs.chat.shelf import QUIET, Shelf
+from app.tabs.chat.visitor import user_of
+from app.views import chat as chat_view
+
+Values = dict[Any, Any]
+TITLE = "Alpaca-LoRA"
+ROOM = "alpaca"
+MODEL = "alpaca-lora-7b"
+EXAMPLES = (
+    ("Tell me about alpacas.", ""),
+    ("What is the capital of France?", ""),
+    ("Translate the word into Spanish.", "dog"),
+    ("List the days of the week.", ""),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaPanel:
+    playground: Playground
+    problem: gr.HTML
+    instruction: gr.Textbox
+    given: gr.Textbox
+    output: gr.Textbox
+    foot: gr.HTML
+    submit: gr.Button
+    stop: gr.Button
+    examples: gr.Dataset
+    parameters: Parameters
+    shelf: Shelf
+
+    def connect(self) -> None:
+        shown = self.shelf.shown
+        inputs = {self.instruction, self.given, self.shelf.search, *self.parameters.all}
+        writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+        for asks in (self.submit.click, self.instruction.submit, self.given.submit):
+            asks(self.answer, inputs, self.told, **writes)
+        self.stop.click(self.halt, shown, None, queue=False, **QUIET)
+        self.examples.click(lambda sample: sample, self.examples, [self.instruction, self.given], queue=False, **QUIET)
+        opened = [self.instruction, self.given, self.output, self.foot, self.problem, self.submit, self.stop]
+        self.shelf.connect(opened, self._opened)
+
+    @property
+    def told(self) -> list[Any]:
+        return [self.output, self.foot, self.problem, self.submit, self.stop, self.shelf.shown, self.shelf.talks]
+
+    @property
+    def arrivals(self) -> list[Any]:
+        return [self.instruction, self.given, *self.told, *self.parameters.sliders]
+
+    async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        """What was asked last; an answer that is being written is followed."""
+        try:
+            user = user_of(request)
+        except PlaygroundError as error:
+            skipped = [gr.skip()] * (len(self.arrivals) - 5)
+            yield (*[gr.skip()] * 4, chat_view.problem(error.sentence), *skipped)
+            return
+        found = self.playground.latest(user, ROOM)
+        shown = found.id if found else ""
+        sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
+        yield (*_asked(found), *self._shown(user, shown), *sliders)
+        running = self.playground.answers.find(shown)
+        if running is not None:
+            async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
+                async for _ in ticks:
+                    yield (gr.skip(), gr.skip(), *self._shown(user, shown), *[gr.skip()] * len(sliders))
+
+    async def answer(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        """Each instruction is on its own, so each is kept as a conversation of its own."""
+        try:
+            user = user_of(request)
+            running = self.playground.say(user, self._said(user, values))
+        except PlaygroundError as error:
+            yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * 4)
+            return
+        shown, words = running.order.conversation, str(values[self.shelf.search] or "")
+        yield self._shown(user, shown, words)
+        async with aclosing(cast(Any, flow.ticks(self.playground, running, own=True))) as ticks:
+            async for new in ticks:
+                if running.done:
+                    break
+                grown = self._text_and_foot(self.playground.see(user, shown)) if new else [gr.skip()] * 2
+                yield (*grown, *[gr.skip()] * 5)
+        yield self._shown(user, shown, words)
+
+    async def halt(self, shown: str, request: gr.Request) -> None:
+        if shown:
+            await self.playground.end(user_of(request), shown, State.STOPPED)
+
+    def _said(self, user: str, values: Values) -> Said:
+        said = [values[self.instruction] or "", values[self.given] or ""]
+        if not said[0].strip():
+            raise PlaygroundError("There is no instruction.", hint="Write one first, or choose an example.")
+        turns = [Turn(role=Role.USER, text=text) for text in said if text.strip()]
+        model = self.playground.core.model(MODEL)
+        return Said(
+            conversation=self.playground.conversations.begin(user, ROOM, MODEL).id,
+            keep=0,
+            turns=turns,
+            model=MODEL,
+            title=model.title if model else offer.title(MODEL),
+            ask=requests.instruction,
+            sampling=self.parameters.read(values, MODEL, model),
+        )
+
+    def _opened(self, conversation: Conversation | None) -> tuple[Any, ...]:
+        shown = conversation.id if conversation else ""
+        return (*_asked(conversation), *self._text_and_foot(conversation), "", *self._buttons(shown))
+
+    def _shown(self, user: str, shown: str, words: str = "") -> tuple[Any, ...]:
+        """The values of `told`."""
+        conversation = self.playground.see(user, shown) if shown else None
+        listed = self.shelf.render(user, conversation, words)
+        return (*self._text_and_foot(conversation), "", *self._buttons(shown), shown, listed)
+
+    def _text_and_foot(self, conversation: Conversation | None) -> tuple[str, str]:
+        turn = conversation.turns[-1] if conversation and conversation.turns else None
+        if conversation is None or turn is None or turn.answer is None:
+            return "", ""
+        running = self.playground.answers.find(conversation.id)
+        words = flow.waiting(self.playground, running) if running else ""
+        failed = chat_view.problem(turn.answer.note) if turn.answer.note else ""
+        return turn.text, failed + chat_view.footnote(turn.answer, words)
+
+    def _buttons(self, shown: str) -> tuple[gr.Button, gr.Button]:
+        running = self.playground.answers.find(shown) is not None
+        return gr.Button(visible=not running), gr.Button(visible=running)
+
+
+def _asked(conversation: Conversation | None) -> tuple[str, str]:
+    said = [turn.text for turn in conversation.turns if turn.role is Role.USER] if conversation else []
+    instruction, given, *_ = [*said, "", ""]
+    return instruction, given
+
+
+def build(playground: Playground) -> AlpacaPanel:
+    with gr.Row(elem_classes="sr-chat"):
+        with gr.Column(scale=2, min_width=320):
+            problem = gr.HTML(elem_id=f"{ROOM}-problem", elem_classes="sr-part", apply_default_css=False)
+            instruction = gr.Textbox(label="Instruction", lines=2, placeholder="Tell me about alpacas.",
+                                     elem_id=f"{ROOM}-instruction")  # fmt: skip
+            given = gr.Textbox(label="Input", info="What the instruction is about, if it needs something", lines=2,
+                               elem_id=f"{ROOM}-input")  # fmt: skip
+            submit = gr.Button("Submit", variant="primary", elem_id=f"{ROOM}-submit")
+            stop = gr.Button("Stop", variant="stop", visible=False, elem_id=f"{ROOM}-stop")
+            examples = gr.Dataset(components=[instruction, given], samples=[list(example) for example in EXAMPLES],
+                                  label="Examples", elem_id=f"{ROOM}-examples")  # fmt: skip
+        with gr.Column(scale=2, min_width=320):
+            output = gr.Textbox(label="Output", lines=9, max_lines=20, interactive=False, buttons=["copy"],
+                                elem_id=f"{ROOM}-output")  # fmt: skip
+            foot = gr.HTML(elem_id=f"{ROOM}-foot", elem_classes="sr-part", apply_default_css=False)
+        with gr.Column(scale=1, min_width=270):
+            kept = shelf.build(playground, ROOM)
+            with gr.Accordion("Parameters", open=False):
+                sliders = parameters.build(MODEL)
+    panel = AlpacaPanel(playground=playground, problem=problem, instruction=instruction, given=given, output=output,
+                        foot=foot, submit=submit, stop=stop, examples=examples, parameters=sliders,
+                        shelf=kept)  # fmt: skip
+    panel.connect()
+    return panel

@@ -1,0 +1,199 @@
+"""A story the model goes on with: one text, which the person and the model write in turns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gradio as gr
+
+from app.inference.types import Role
+from app.playground import offer, requests
+from app.playground.errors import PlaygroundError
+from app.playground.playground import Playground, Said
+from app.playground.talk import Conversation, State
+from app.tabs.chat import flow, parameters, shelf
+from app.tabs.chat.parameters import Parameters
+from app.tabs.chat.shelf import QUIET, Shelf
+from app.tabs.chat.visitor import user_of
+from app.views import chat as chat_view
+
+Values = dict[Any, Any]
+ROOM = "storywriter"
+MODEL = "mpt-7b-storywriter"
+EXAMPLES = (
+    "Once upon a time there was a fox who lived in the forest. One morning",
+    "The lighthouse had been dark for eleven years when the lamp turned on by itself.",
+    "Dear diary, today the ship finally",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryPanel:
+    playground: Playground
+    problem: gr.HTML
+    text: gr.Textbox
+    foot: gr.HTML
+    go: gr.Button
+    stop: gr.Button
+    retry: gr.Button
+    undo: gr.Button
+    examples: gr.Dataset
+    parameters: Parameters
+    shelf: Shelf
+
+    def connect(self) -> None:
+        shown = self.shelf.shown
+        inputs = {self.text, shown, self.shelf.search, *self.parameters.all}
+        writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+        self.go.click(self.go_on, inputs, self.told, **writes)
+        self.retry.click(self.again, inputs, self.told, **writes)
+        self.undo.click(self.take_back, shown, self.told, **QUIET)
+        self.stop.click(self.halt, shown, None, queue=False, **QUIET)
+        self.examples.click(lambda sample: sample[0], self.examples, self.text, queue=False, **QUIET)
+        self.shelf.connect([self.text, self.foot, self.problem, self.go, self.stop], self._opened)
+
+    @property
+    def told(self) -> list[Any]:
+        return [self.text, self.foot, self.problem, self.go, self.stop, self.shelf.shown, self.shelf.talks]
+
+    @property
+    def arrivals(self) -> list[Any]:
+        return [*self.told, *self.parameters.sliders]
+
+    async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        """The story that was open last; what is being added to it is followed."""
+        try:
+            user = user_of(request)
+        except PlaygroundError as error:
+            yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * (len(self.arrivals) - 3))
+            return
+        found = self.playground.latest(user, ROOM)
+        sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
+        yield (*self._shown(user, found.id if found else ""), *sliders)
+        running = self.playground.answers.find(found.id) if found else None
+        if running is not None:
+            async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
+                async for _ in ticks:
+                    yield (*self._shown(user, running.order.conversation), *[gr.skip()] * len(sliders))
+
+    async def go_on(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        async for shown in self._written(values, request, again=False):
+            yield shown
+
+    async def again(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        """What the model wrote last, written anew."""
+        async for shown in self._written(values, request, again=True):
+            yield shown
+
+    def take_back(self, shown: str, request: gr.Request) -> tuple[Any, ...]:
+        """Without what the model wrote last."""
+        try:
+            user = user_of(request)
+            self.playground.take_back(user, shown, self._last_answer(user, shown))
+        except PlaygroundError as error:
+            return self._refused(error)
+        return self._shown(user, shown)
+
+    async def halt(self, shown: str, request: gr.Request) -> None:
+        if shown:
+            await self.playground.end(user_of(request), shown, State.STOPPED)
+
+    async def _written(self, values: Values, request: gr.Request, *, again: bool) -> AsyncIterator[tuple[Any, ...]]:
+        try:
+            user = user_of(request)
+            said = self._said(user, values, again=again)
+            running = self.playground.say(user, said)
+        except PlaygroundError as error:
+            yield self._refused(error)
+            return
+        words = str(values[self.shelf.search] or "")
+        yield self._shown(user, said.conversation, words)
+        async with aclosing(cast(Any, flow.ticks(self.playground, running, own=True))) as ticks:
+            async for new in ticks:
+                if running.done:
+                    break
+                yield (*(self._growing(user, said.conversation) if new else [gr.skip()] * 2), *[gr.skip()] * 5)
+        yield self._shown(user, said.conversation, words)
+
+    def _said(self, user: str, values: Values, *, again: bool) -> Said:
+        kept = self.playground.conversations
+        shown = values[self.shelf.shown] or kept.begin(user, ROOM, MODEL).id
+        keep, added = requests.pieces(kept.get(user, shown).turns, values[self.text] or "")
+        if again:
+            keep, added = self._last_answer(user, shown), []
+        model = self.playground.core.model(MODEL)
+        return Said(
+            conversation=shown,
+            keep=keep,
+            turns=added,
+            model=MODEL,
+            title=model.title if model else offer.title(MODEL),
+            ask=requests.story,
+            sampling=self.parameters.read(values, MODEL, model),
+        )
+
+    def _last_answer(self, user: str, shown: str) -> int:
+        turns = self.playground.see(user, shown).turns if shown else ()
+        places = [place for place, turn in enumerate(turns) if turn.role is Role.ASSISTANT]
+        if not places:
+            raise PlaygroundError("The model has written nothing yet.", hint="Begin a story and press Go on.")
+        return places[-1]
+
+    def _opened(self, conversation: Conversation | None) -> tuple[Any, ...]:
+        if conversation is None:
+            return "", "", "", gr.Button(visible=True), gr.Button(visible=False)
+        return (*self._text_and_foot(conversation), "", *self._buttons(conversation.id))
+
+    def _shown(self, user: str, shown: str, words: str = "") -> tuple[Any, ...]:
+        """The values of `told`."""
+        conversation = self.playground.see(user, shown) if shown else None
+        listed = self.shelf.render(user, conversation, words)
+        return (*self._text_and_foot(conversation), "", *self._buttons(shown), shown, listed)
+
+    def _growing(self, user: str, shown: str) -> tuple[str, str]:
+        return self._text_and_foot(self.playground.see(user, shown))
+
+    def _text_and_foot(self, conversation: Conversation | None) -> tuple[str, str]:
+        if conversation is None:
+            return "", ""
+        running = self.playground.answers.find(conversation.id)
+        last = next((turn.answer for turn in reversed(conversation.turns) if turn.answer), None)
+        words = flow.waiting(self.playground, running) if running else ""
+        failed = chat_view.problem(last.note) if last and last.note else ""
+        return requests.text_of(conversation.turns), failed + (chat_view.footnote(last, words) if last else "")
+
+    def _buttons(self, shown: str) -> tuple[gr.Button, gr.Button]:
+        running = self.playground.answers.find(shown) is not None
+        return gr.Button(visible=not running), gr.Button(visible=running)
+
+    def _refused(self, error: PlaygroundError) -> tuple[Any, ...]:
+        return (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * 4)
+
+
+def build(playground: Playground) -> StoryPanel:
+    with gr.Row(elem_classes="sr-chat"):
+        with gr.Column(scale=4, min_width=320):
+            gr.Markdown("Begin a story; the model goes on with it. Change the text wherever you like, "
+                        "and let it go on again.", elem_classes="sr-quiet")  # fmt: skip
+            problem = gr.HTML(elem_id=f"{ROOM}-problem", elem_classes="sr-part", apply_default_css=False)
+            text = gr.Textbox(label="Story", lines=14, max_lines=22, buttons=["copy"], elem_id=f"{ROOM}-text",
+                              placeholder="Once upon a time …")  # fmt: skip
+            foot = gr.HTML(elem_id=f"{ROOM}-foot", elem_classes="sr-part", apply_default_css=False)
+            with gr.Row():
+                go = gr.Button("Go on", variant="primary", min_width=90)
+                stop = gr.Button("Stop", variant="stop", visible=False, min_width=90)
+                retry = gr.Button("Write it anew", min_width=90)
+                undo = gr.Button("Take it back", min_width=90)
+            examples = gr.Dataset(components=[text], samples=[[example] for example in EXAMPLES], label="Beginnings",
+                                  elem_id=f"{ROOM}-examples")  # fmt: skip
+        with gr.Column(scale=1, min_width=270):
+            kept = shelf.build(playground, ROOM)
+            with gr.Accordion("Parameters", open=False):
+                sliders = parameters.build(MODEL)
+    panel = StoryPanel(playground=playground, problem=problem, text=text, foot=foot, go=go, stop=stop, retry=retry,
+                       undo=undo, examples=examples, parameters=sliders, shelf=kept)  # fmt: skip
+    panel.connect()
+    return panel
