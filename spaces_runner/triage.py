@@ -139,11 +139,11 @@ def _hits(log: _Log) -> Iterator[_Hit]:
     for order, row in enumerate(rows()):
         found: _Hit | None = None
         for match in row.pattern.finditer(log.text):
-            line = log.line_at(match.start())
+            first, line = log.line_at(match.start()), log.line_at(match.end())
             if line not in explained:
                 groups = tuple(group for group in match.groups() if group is not None)
                 found = _Hit(row=row, order=order, line=line, groups=groups)
-            explained.add(line)
+            explained.update(range(first, line + 1))
         if found is not None:
             yield found
 

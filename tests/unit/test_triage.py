@@ -1,5 +1,7 @@
 """Logs as they are met, and the cause and the remedy that must come out first."""
 
+import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -104,3 +106,31 @@ def test_hostile_logs_end_soon(line: str) -> None:
     triage([line] * 300)
     last_lines([line] * 300, 20)
     assert time.perf_counter() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "remedy"),
+    [
+        ("x = 1\nprint 'hello'\n", "app.py, line 2, is Python 2 (print without parentheses)", "print(…)"),
+        ("def f(:\n    pass\n", "app.py, line 1, is not valid Python: invalid syntax", "copy of the Space"),
+        ("if True:\nx = 1\n", "app.py, line 2, is not valid Python: expected an indented block", "copy of the Space"),
+        ("type Name = str\n", "app.py, line 1, uses type parameters, which came with Python 3.12", "--python 3.12"),
+        ("def first[T](x: T): ...\n", "app.py, line 1, uses type parameters", "--python 3.12"),
+    ],
+    ids=["print", "syntax", "indentation", "type", "parameters"],
+)
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python reads what is too new in the tests")
+def test_a_syntax_error_says_where_it_is(tmp_path: Path, source: str, message: str, remedy: str) -> None:
+    (tmp_path / "app.py").write_text(source)
+    command = [sys.executable, str(tmp_path / "app.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    (finding,) = triage(done.stderr.splitlines(), python_version="3.11.7")
+    assert finding.message.startswith(message), finding
+    assert remedy in finding.remedy
+    assert finding.lines[-1].startswith(("SyntaxError", "IndentationError"))
+
+
+def test_match_before_python_3_10() -> None:
+    log = ['  File "/s/app.py", line 3', "    match x:", "          ^", "SyntaxError: invalid syntax"]
+    (finding,) = triage(log, python_version="3.9.18")
+    assert (finding.code, "--python 3.10" in finding.remedy) == ("python-too-old", True)
