@@ -23,11 +23,7 @@ from app.inference.loaded import LoadedModel
 from app.inference.types import Family, Message, ModelCard, Precision, Role
 from tests.support import inference_checkpoints as checkpoints
 
-DEMO = catalog.SHIPPED.parent / "demo"
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not DEMO.is_dir(), reason=f"{DEMO} is not there: scripts/train-demo-models makes it"),
-]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 CARDS = catalog.read(Preset.DEMO)
