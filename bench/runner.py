@@ -157,17 +157,47 @@ def relaunch(bench: Bench) -> list[Row]:
     _, space = bench.launch("bench/plain")
     dirs = bench.settings.space(space["id"])
     python = next((dirs.venv / "bin").glob("python"))
-    theirs, ours = [], []
+    theirs, ours, commands = [], [], []
     for _ in range(bench.pairs):
         bench.command("stop", space["id"])
         theirs.append(started_by_hand([str(python), "app.py"], dirs.app))
-        ours.append(bench.launch("bench/plain")[0])
+        answered, returned = relaunched(bench, space["id"])
+        ours.append(answered)
+        commands.append(returned)
     ratio = median(our / their for their, our in zip(theirs, ours, strict=True))
     return [
         Row(name="(b) plain python app.py", value=round(median(theirs), 2), unit="s"),
-        Row(name="(b) relaunch", value=round(median(ours), 2), unit="s"),
+        Row(name="(b) relaunch, to the first page", value=round(median(ours), 2), unit="s"),
+        Row(name="(b) relaunch, to the end of the command", value=round(median(commands), 2), unit="s"),
         Row(name="(b) relaunch over plain python", value=round(ratio, 3), unit="times", bar="<= 1.15"),
     ]
+
+
+def relaunched(bench: Bench, space_id: str) -> tuple[float, float]:
+    """Seconds from the command typed to the first HTTP 200 of the app, as the plain one is timed, and to its end."""
+    last = Store(bench.settings).run(space_id).id
+    line = [sys.executable, "-m", "spaces_runner", "run", "bench/plain", "--detach", "--no-share"]
+    begun = time.monotonic()
+    command = subprocess.Popen(line, env=bench.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await_page(f"http://127.0.0.1:{port_of_next(bench, space_id, last)}/", None)
+    answered = time.monotonic() - begun
+    if command.wait(120) != 0:
+        raise RuntimeError(f"{' '.join(line)} ended with {command.returncode}")
+    return answered, time.monotonic() - begun
+
+
+def port_of_next(bench: Bench, space_id: str, last: str, deadline: float = 60) -> int:
+    """The port that the app of the run after `last` was given, as soon as it has been."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        run = Store(bench.settings).run(space_id)
+        if run.id != last and run.app is not None:
+            given = Path(f"/proc/{run.app.pid}/environ").read_bytes().split(b"\0")
+            ports = [entry.removeprefix(b"PORT=") for entry in given if entry.startswith(b"PORT=")]
+            if ports:  # else it is just becoming the app
+                return int(ports[0])
+        time.sleep(0.02)
+    raise TimeoutError(space_id)
 
 
 def second(bench: Bench) -> list[Row]:

@@ -8,9 +8,11 @@ import typer
 
 from spaces_runner import __version__
 from spaces_runner.cli import core, doctor, inspect, logs, patch, prune, ps, restart, rm, run, stop
+from spaces_runner.cli.verb import Verb, Verbs
 
 # Plain help and plain errors: what rich draws around them costs a tenth of a second at every start.
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -38,14 +40,14 @@ def spaces_runner(
     """
 
 
-app.command("run")(run.run)
-app.command("inspect")(inspect.inspect)
-app.command("ps")(ps.ps)
-app.command("logs")(logs.logs)
-app.command("stop")(stop.stop)
-app.command("restart")(restart.restart)
-app.command("rm")(rm.rm)
-app.command("patch")(patch.patch)
+app.command("run", cls=Verb)(run.run)
+app.command("inspect", cls=Verb)(inspect.inspect)
+app.command("ps", cls=Verb)(ps.ps)
+app.command("logs", cls=Verb)(logs.logs)
+app.command("stop", cls=Verb)(stop.stop)
+app.command("restart", cls=Verb)(restart.restart)
+app.command("rm", cls=Verb)(rm.rm)
+app.command("patch", cls=Verb)(patch.patch)
 app.add_typer(core.app, name="core")
-app.command("doctor")(doctor.doctor)
-app.command("prune")(prune.prune)
+app.command("doctor", cls=Verb)(doctor.doctor)
+app.command("prune", cls=Verb)(prune.prune)
