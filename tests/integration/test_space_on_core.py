@@ -140,7 +140,10 @@ def test_a_removed_space_has_no_key_any_more(home: Settings, demo_core: CoreStat
 @pytest.mark.skipif(shutil.which("python3.11") is None, reason=NO_SMALL_TORCH)
 def test_alpaca_lora_loads_the_demo_weights_by_itself(home: Settings) -> None:
     """Its environment has torch, transformers and peft: a minute or two where the packages are not at hand yet."""
-    app_args = ("--base_model", str(DEMO / "llama-7b"), "--lora_weights", str(DEMO / "alpaca-lora-7b"))
+    weights = Path(home.home) / "weights"  # the Space runs as a user of its own, who may not enter every checkout
+    for name in ("llama-7b", "alpaca-lora-7b"):
+        shutil.copytree(DEMO / name, weights / name, copy_function=shutil.copyfile)
+    app_args = ("--base_model", str(weights / "llama-7b"), "--lora_weights", str(weights / "alpaca-lora-7b"))
     ref = parse(str(EXAMPLES / "alpaca-lora"), home)
     options = RunOptions(share=False, app_args=app_args)
     space_id = control.start(control.Request(ref=ref, options=options), home)
