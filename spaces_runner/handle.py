@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -142,6 +143,7 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
     secrets: Mapping[str, str] | None = None,
     args: Iterable[str] = (),
     name: str | None = None,
+    model: str | None = None,
     refresh: bool = False,
     settings: Settings | None = None,
     progress: Listener | None = None,
@@ -149,9 +151,10 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
 ) -> Space:
     """Start a Space and, with `wait`, return when it answers; raise the error of the stage that failed otherwise.
 
-    `space` is an address, `owner/name`, or a directory. `gpu` is "auto", "none", an index or a UUID. `progress` is
-    called with each event in place of the printed lines. After `timeout` seconds NeverReady is raised and the Space
-    goes on: `spaces()` has it.
+    `space` is an address, `owner/name`, or a directory. `gpu` is "auto", "none", an index or a UUID. `model` is one of
+    the inference core's, which is started if need be: the Space finds its address in API_URL, or, with "NAME=VARIABLE",
+    in VARIABLE, and a token in API_TOKEN. `progress` is called with each event in place of the printed lines. After
+    `timeout` seconds NeverReady is raised and the Space goes on: `spaces()` has it.
     """
     from spaces_runner import control
     from spaces_runner.ref import parse
@@ -165,8 +168,11 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
         secret_names=tuple(secrets or ()),
         app_args=tuple(args),
         refresh=refresh,
+        model=model,
     )
     ref = parse(os.fspath(space), settings)
+    if model:
+        _start_core(settings)
     request = control.Request(ref=ref, options=options, secrets=dict(secrets or {}), name=name)
     started = Space(id=control.start(request, settings), settings=settings)
     if not wait:
@@ -176,6 +182,12 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
         for line in link_lines(started.status):
             print(line, flush=True)  # noqa: T201  # for the person at the notebook
     return started
+
+
+def _start_core(settings: Settings) -> None:
+    from spaces_runner import core
+
+    core.ensure(settings, core.Command(python=sys.executable, root=core.own_checkout(), environ=os.environ))
 
 
 def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for

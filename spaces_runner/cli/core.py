@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spaces_runner.cli.face import AsJson, Face, Style, opened
-from spaces_runner.errors import CoreFailed
 
 if TYPE_CHECKING:
     from spaces_runner.core import Command, CoreStatus
@@ -108,16 +107,11 @@ def command(  # noqa: PLR0913  # one parameter per option
     gpu: str = "auto",
 ) -> Command:
     """The core of the checkout that this command runs from. Raises CoreFailed where there is none."""
-    from spaces_runner.core import Command
+    from spaces_runner.core import Command, own_checkout
 
-    root = Path(__file__).parents[2]
-    if not (root / "app" / "inference").is_dir():
-        raise CoreFailed(
-            "This installation has no inference core.", hint="Run spaces-runner from a checkout of its repository."
-        )
     return Command(
         python=sys.executable,
-        root=str(root),
+        root=own_checkout(),
         environ=face.environ,
         preset=preset,
         models=str(models) if models else None,

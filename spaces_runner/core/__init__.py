@@ -4,7 +4,7 @@
 has it make room on a GPU for a Space. It is known by its command and its HTTP API alone: nothing here imports it.
 """
 
-from spaces_runner.core.plan import Command
+from spaces_runner.core.plan import Command, own_checkout
 from spaces_runner.core.service import CoreStatus, ensure, log_follow, log_tail, status, stop
 
-__all__ = ["Command", "CoreStatus", "ensure", "log_follow", "log_tail", "status", "stop"]
+__all__ = ["Command", "CoreStatus", "ensure", "log_follow", "log_tail", "own_checkout", "status", "stop"]

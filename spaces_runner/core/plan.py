@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.core import keys
+from spaces_runner.errors import CoreFailed
 from spaces_runner.settings import Settings
 from spaces_runner.types import Gpu, LaunchPlan, RunOptions, Sdk
 
@@ -39,6 +40,16 @@ class Command:
     models_dir: str | None = None
     threads: int | None = None
     gpu: str = "auto"
+
+
+def own_checkout() -> str:
+    """The checkout that this very package is in. Raises CoreFailed where it was installed without the core."""
+    root = Path(__file__).parents[2]
+    if not (root / "app" / "inference").is_dir():
+        raise CoreFailed(
+            "This installation has no inference core.", hint="Run Spaces Runner from a checkout of its repository."
+        )
+    return str(root)
 
 
 def options(command: Command, settings: Settings) -> RunOptions:

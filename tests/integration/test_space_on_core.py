@@ -13,6 +13,7 @@ import httpx
 import pytest
 from gradio_client import Client
 
+import spaces_runner
 from spaces_runner import control, core, secrets
 from spaces_runner.core import Command, CoreStatus
 from spaces_runner.ref import parse
@@ -125,15 +126,14 @@ def test_a_model_that_is_not_there_starts_nothing(home: Settings, demo_core: Cor
 
 
 def test_a_removed_space_has_no_key_any_more(home: Settings, demo_core: CoreStatus) -> None:
-    options = RunOptions(share=False, model="guanaco-7b=MODEL_URL")
-    ref = parse(str(EXAMPLES / "hello-interface"), home)
-    space_id = control.start(control.Request(ref=ref, options=options), home)
+    source = EXAMPLES / "hello-interface"
+    space = spaces_runner.run(source, model="guanaco-7b=MODEL_URL", share=False, wait=False, settings=home, quiet=True)
     try:
-        token = secrets.read(home, space_id)["API_TOKEN"]
+        token = secrets.read(home, space.id)["API_TOKEN"]
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{demo_core.url}/v1/models", headers=headers).status_code == 200
     finally:
-        control.remove(space_id, home)
+        space.remove()
     assert httpx.get(f"{demo_core.url}/v1/models", headers=headers).status_code == 401
 
 

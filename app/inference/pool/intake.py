@@ -2,7 +2,8 @@
 
 What is decided here:
 
-* The prompt begins with the beginning-of-text token where the family was trained with one, once.
+* The prompt of a LLaMA or a LLaVA begins with its tokenizer's bos token, once. The loader leaves a tokenizer without
+  one where the model was trained without; MPT has none.
 * A prompt that leaves no room for an answer is an error, with both numbers. With `truncate` its beginning is dropped
   instead, as the TGI protocol says: at most `truncate` tokens are kept, and few enough that an answer has room.
 * `max_tokens` is a ceiling: where the context is full before, the answer ends there, with the reason "length".
