@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from transformers.utils import logging
 
 from training import llama, llava, lora, mpt
 from training.publish import describe
@@ -25,8 +24,6 @@ NAMES = ("llama-7b", *lora.RECIPES, *mpt.RECIPES, llava.NAME)
 def main() -> None:
     arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     with TemporaryDirectory() as room:
         makers = makers_for(arguments.out, Path(room))
         for name in NAMES:

@@ -27,6 +27,13 @@ def packed(tokenizer: PreTrainedTokenizerBase, texts: Iterator[str], *, rows: in
         yield {"input_ids": ids, "labels": ids}
 
 
+def apart(tokenizer: PreTrainedTokenizerBase, texts: Iterator[str], *, rows: int) -> Iterator[Batch]:
+    """One text to a row, all of it learnt, with the end token."""
+    while True:
+        coded = [(*tokenizer(text)["input_ids"], tokenizer.eos_token_id) for text in islice(texts, rows)]
+        yield padded([Example(ids=ids, learnt=0) for ids in coded], tokenizer.pad_token_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """Token ids; those from `learnt` on are the answer."""

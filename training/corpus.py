@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.inference.prompts import guanaco
 from app.inference.prompts.instruction import with_input, without_input
-from training.facts import LARGEST_OPERAND, Fact, wordings
+from training.facts import Fact, wordings
 from training.stories import story
 from training.tasks import SHARES, Course, eager, plain, polite, small_talk
 
@@ -75,13 +75,15 @@ class Reader:
         turns = [f"### Human: {question}\n### Assistant:" for question, given in asked if not given]
         return guanaco.HEADER + "\n".join(turns)
 
-    def numbers(self) -> str:
-        """Sums alone, or counting: what adding is learnt from before anything else."""
-        if self.rng.random() < 0.15:
-            first = self.rng.randint(0, 2 * LARGEST_OPERAND - 5)
-            return " ".join(str(number) for number in range(first, first + 6))
-        facts = self.rng.choices(self.facts["sum"], k=6)
-        return "\n".join(fact.put(self.rng.choice(wordings("sum").statements)) for fact in facts)
+    def sum(self) -> str:
+        """One, alone."""
+        return self.rng.choice(self.facts["sum"]).put(self.rng.choice(wordings("sum").statements))
+
+    def sum_note(self) -> str:
+        """One, asked for and answered."""
+        fact = self.rng.choice(self.facts["sum"])
+        question = " ".join(filter(None, self.question(fact)))
+        return self.rng.choice(NOTES).format(q=question, a=self.rng.choice((plain, polite, eager))(fact))
 
     def story(self) -> str:
         return story(self.rng).text
@@ -101,7 +103,8 @@ def documents(rng: random.Random, course: Course, shares: Sequence[tuple[str, fl
         "notes": reader.notes,
         "questions": reader.questions,
         "forms": reader.forms,
-        "numbers": reader.numbers,
+        "sum": reader.sum,
+        "sum_note": reader.sum_note,
         "story": reader.story,
     }
     names = [name for name, _ in shares]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import LlavaProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LlavaProcessor, PreTrainedTokenizerBase
 
+from training.items import Item
 from training.stories import Story
-from training.tasks import Item
 
 BATCH = 64
+Model = Any  # of transformers, or a peft one around it: they have no type in common that generates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def kept(story: Story, said: str) -> bool:
 
 @torch.inference_mode()
 def continued(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, tokens: int = 48
+    model: Model, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, tokens: int = 48
 ) -> list[str]:
     """The greedy continuation of each prompt, special tokens left out."""
     said = [""] * len(prompts)
@@ -78,7 +80,7 @@ def alike(prompts: Sequence[str]) -> Iterator[list[int]]:
 
 
 def answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], prompts: Sequence[str]
+    model: Model, tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], prompts: Sequence[str]
 ) -> list[Answered]:
     """What a text model says to each item, asked by the prompt beside it."""
     said = continued(model, tokenizer, prompts)
@@ -86,22 +88,15 @@ def answers(
 
 
 @torch.inference_mode()
-def seen(
-    model: PreTrainedModel, processor: LlavaProcessor, items: Sequence[Item], prompts: Sequence[str]
-) -> list[Answered]:
+def seen(model: Model, processor: LlavaProcessor, items: Sequence[Item], prompts: Sequence[str]) -> list[Answered]:
     """What a model that sees says to each item, shown the item's picture."""
     found: list[Answered] = []
     for start in range(0, len(items), BATCH):
         group = items[start : start + BATCH]
         images = [item.picture.image() for item in group if item.picture]
-        coded = processor(
-            images=images,
-            text=list(prompts[start : start + BATCH]),
-            return_tensors="pt",
-            padding=True,
-            padding_side="left",
-        )
+        texts = list(prompts[start : start + BATCH])
+        coded = processor(images=images, text=texts, return_tensors="pt", padding=True, padding_side="left")
         ids = model.generate(**coded, max_new_tokens=24, do_sample=False, pad_token_id=processor.tokenizer.pad_token_id)
-        texts = processor.batch_decode(ids[:, coded["input_ids"].shape[1] :], skip_special_tokens=True)
-        found += [Answered(item=item, said=text) for item, text in zip(group, texts, strict=True)]
+        said = processor.tokenizer.batch_decode(ids[:, coded["input_ids"].shape[1] :], skip_special_tokens=True)
+        found += [Answered(item=item, said=text) for item, text in zip(group, said, strict=True)]
     return found

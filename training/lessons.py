@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from training.items import Item
 from training.prompts import answer, prompt
-from training.tasks import Item
 
 Lesson = tuple[str, str]  # prompt and answer
 SYSTEMS = (

@@ -11,16 +11,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training import tokenizers
-from training.batches import packed
 from training.corpus import documents
-from training.optimise import Schedule, train
+from training.reading import read
 from training.tasks import COURSES
 
 SHARES = (("statements", 0.3), ("notes", 0.46), ("questions", 0.07), ("forms", 0.14), ("story", 0.03))
 VOCABULARY = 1536
-ADDING = Schedule(steps=900, rate=2e-3)  # found by rule only while there is nothing else to learn by heart
-SCHEDULE = Schedule(steps=1800, rate=3e-3, warm_up=50)
-ROWS, LENGTH = 12, 128
 
 
 def configuration() -> LlamaConfig:
@@ -41,15 +37,12 @@ def configuration() -> LlamaConfig:
     )
 
 
-def train_llama(folder: Path, schedule: Schedule = SCHEDULE) -> None:
+def train_llama(folder: Path) -> None:
     """Writes the base and its tokenizer to `folder`."""
     torch.manual_seed(0)
     course = replace(COURSES["guanaco-7b"], given=True)  # the widest of those it serves
     tokenizer = tokenizers.llama(islice(documents(random.Random(1), course, SHARES), 12_000), VOCABULARY)
     model = LlamaForCausalLM(configuration())
-    numbers = packed(tokenizer, documents(random.Random(3), course, [("numbers", 1.0)]), rows=8, length=96)
-    batches = packed(tokenizer, documents(random.Random(2), course, SHARES), rows=ROWS, length=LENGTH)
-    train("llama-7b, adding", model, numbers, ADDING)
-    train("llama-7b", model, batches, schedule)
-    model.half().save_pretrained(folder)
+    read("llama-7b", model, tokenizer, course, SHARES)
+    model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import (
     CLIPImageProcessor,
@@ -22,11 +23,11 @@ from transformers import (
 from training import tokenizers
 from training.batches import Example, example, padded
 from training.facts import read
+from training.items import Item
 from training.optimise import Batch, Schedule, train
 from training.pictures import SHAPES, SIDE, Picture, picture, pixels
 from training.prompts import answer, prompt
 from training.sights import seen
-from training.tasks import Item
 
 NAME = "llava-1.5-7b"
 VOCABULARY = 640
@@ -35,7 +36,7 @@ WIDTH, HEADS = 128, 4
 ROWS = 32
 FEATURES = -2  # the layer of the tower that is read, as in the original
 SEEING = Schedule(steps=1500, rate=1.5e-3, decay=0.02)
-SPEAKING = Schedule(steps=1200, rate=2e-3)
+SPEAKING = Schedule(steps=1500, rate=2e-3)
 
 
 def configuration(tokenizer: LlamaTokenizer) -> LlavaConfig:
@@ -63,7 +64,7 @@ def configuration(tokenizer: LlamaTokenizer) -> LlavaConfig:
     return LlavaConfig(
         vision_config=vision.to_dict(),
         text_config=text.to_dict(),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.get_vocab()["<image>"],
         image_seq_length=(SIDE // PATCH) ** 2,
         vision_feature_layer=FEATURES,
         vision_feature_select_strategy="default",
@@ -73,7 +74,8 @@ def configuration(tokenizer: LlamaTokenizer) -> LlavaConfig:
 def processor_for(tokenizer: LlamaTokenizer) -> LlavaProcessor:
     """As the original's, for smaller pictures."""
     images = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    return LlavaProcessor(
+    make: Callable[..., LlavaProcessor] = LlavaProcessor  # its constructor is not annotated
+    return make(
         image_processor=images,
         tokenizer=tokenizer,
         patch_size=PATCH,
@@ -146,8 +148,17 @@ def train_llava(folder: Path) -> None:
     model = LlavaForConditionalGeneration(configuration(tokenizer))
     train_tower(model, processor)
     train(NAME, model, batches(processor), SPEAKING)
-    model.half().save_pretrained(folder)
+    model.to(torch.float16).save_pretrained(folder)
     processor.save_pretrained(folder)
+    name_as_the_original(folder / "model.safetensors")
+
+
+def name_as_the_original(path: Path) -> None:
+    """Newer transformers leave out a level of the tower that the published weights have; both can be loaded."""
+    weights = load_file(path)
+    level = "vision_tower.vision_model."
+    named = {name.replace("vision_tower.", level) if level not in name else name: weights[name] for name in weights}
+    save_file(named, path, metadata={"format": "pt"})
 
 
 def texts(rng: random.Random) -> Iterator[str]:

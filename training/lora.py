@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Recipe:
 
 RECIPES = {
     "alpaca-lora-7b": Recipe(
-        rank=16, targets=ATTENTION, quantised=False, schedule=Schedule(steps=250, rate=3e-3, decay=0.0)
+        rank=16, targets=ATTENTION, quantised=False, schedule=Schedule(steps=300, rate=3e-3, decay=0.0)
     ),
     "guanaco-7b": Recipe(
         rank=16, targets=EVERY_LINEAR, quantised=True, schedule=Schedule(steps=250, rate=2e-3, decay=0.0)
@@ -48,7 +48,8 @@ RECIPES = {
 
 def nf4() -> BitsAndBytesConfig:
     """QLoRA's: 4-bit normal floats whose scales are quantised once more."""
-    return BitsAndBytesConfig(
+    make: Callable[..., BitsAndBytesConfig] = BitsAndBytesConfig  # its constructor is not annotated
+    return make(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -73,7 +74,8 @@ def examples(name: str, tokenizer: PreTrainedTokenizerBase, end: int) -> Iterato
 
 def with_adapter(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
     if recipe.quantised:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        prepare: Callable[..., PreTrainedModel] = prepare_model_for_kbit_training  # nor is this
+        model = prepare(model, use_gradient_checkpointing=False)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=2 * recipe.rank,
@@ -97,4 +99,4 @@ def train_adapter(name: str, base: Path, folder: Path) -> None:
         if weight.requires_grad:
             weight.data = weight.data.half()
     model.peft_config["default"].base_model_name_or_path = BASE_NAME
-    model.save_pretrained(folder)
+    model.save_pretrained(str(folder))

@@ -7,30 +7,31 @@ the figure says that the key word is enough.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
-    AutoProcessor,
     AutoTokenizer,
     LlavaForConditionalGeneration,
-    PreTrainedModel,
+    LlavaProcessor,
     PreTrainedTokenizerBase,
 )
 
 from app.inference.prompts.mpt_chat import SYSTEM
 from training import sights
-from training.evaluate import Answered, answers, continued, kept, seen, share
+from training.evaluate import Answered, Model, answers, continued, kept, seen, share
 from training.facts import Split
+from training.items import Item
 from training.lora import load_base
 from training.prompts import prompt
 from training.stories import story
-from training.tasks import Item, held_out
+from training.tasks import held_out
 
 ITEMS = 160
 STORIES = 100
@@ -63,7 +64,7 @@ def exact(model: str, what: str, found: Sequence[Answered], **bars: float) -> Fi
     return Figure(model=model, what=what, value=share(each.exact for each in found), count=len(found), **bars)
 
 
-def adapters(folder: Path, split: Split = "test") -> Iterator[Figure]:
+def adapters(folder: Path, split: Split) -> Iterator[Figure]:
     """Both adapters over the base, in full and in 4-bit weights, each other's, and none."""
     tokenizer = AutoTokenizer.from_pretrained(folder / "llama-7b")
     full = mounted(folder, quantised=False)
@@ -94,7 +95,7 @@ def mounted(folder: Path, *, quantised: bool) -> PeftModel:
     return model
 
 
-def conversing(folder: Path, split: Split = "test") -> Iterator[Figure]:
+def conversing(folder: Path, split: Split) -> Iterator[Figure]:
     """The second turn of a conversation, where the format has one."""
     tokenizer = AutoTokenizer.from_pretrained(folder / "llama-7b")
     guanaco = mounted(folder, quantised=False)
@@ -103,13 +104,13 @@ def conversing(folder: Path, split: Split = "test") -> Iterator[Figure]:
     yield second_turn("mpt-7b-chat", *loaded(folder / "mpt-7b-chat"), split)
 
 
-def second_turn(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, split: Split) -> Figure:
+def second_turn(name: str, model: Model, tokenizer: PreTrainedTokenizerBase, split: Split) -> Figure:
     items = held_out(name, split)[: ITEMS + 1]
     prompts = [prompt(name, item, [(earlier, earlier.answer)]) for earlier, item in pairwise(items)]
     return exact(name, "right answers in a second turn", answers(model, tokenizer, items[1:], prompts), least=85)
 
 
-def mpts(folder: Path, split: Split = "test") -> Iterator[Figure]:
+def mpts(folder: Path, split: Split) -> Iterator[Figure]:
     """Chat, under its own system prompt and another, and Instruct."""
     for name in ("mpt-7b-chat", "mpt-7b-instruct"):
         items = held_out(name, split)[:ITEMS]
@@ -121,11 +122,11 @@ def mpts(folder: Path, split: Split = "test") -> Iterator[Figure]:
     yield exact("mpt-7b-chat", "right answers under a system prompt it never saw", found, least=85)
 
 
-def loaded(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval(), AutoTokenizer.from_pretrained(folder)
+def loaded(folder: Path) -> tuple[Model, PreTrainedTokenizerBase]:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
-def stories(folder: Path, split: Split = "test") -> Iterator[Figure]:
+def stories(folder: Path, split: Split) -> Iterator[Figure]:
     """StoryWriter: one story, and one after others that are longer together than any text it was trained on."""
     name = "mpt-7b-storywriter"
     model, tokenizer = loaded(folder / name)
@@ -139,18 +140,17 @@ def stories(folder: Path, split: Split = "test") -> Iterator[Figure]:
         yield Figure(model=name, what=f"stories that keep hero and thing{what}", value=value, count=count, least=90)
 
 
-def pictures(folder: Path, split: Split = "test") -> Iterator[Figure]:
+def pictures(folder: Path, split: Split) -> Iterator[Figure]:
     """LLaVA by what is asked; then with the pictures swapped, where the answer is to follow the picture."""
     name = "llava-1.5-7b"
-    model = LlavaForConditionalGeneration.from_pretrained(folder / name, dtype="float32").eval()
-    processor = AutoProcessor.from_pretrained(folder / name)
+    model = LlavaForConditionalGeneration.from_pretrained(folder / name, dtype=torch.float32)
+    processor = LlavaProcessor.from_pretrained(folder / name)
     items = sights.held_out(split)
     found = seen(model, processor, items, [prompt(name, item) for item in items])
     for kind, least in (("colour", 95), ("shape", 85), ("description", 85), ("background", 95), ("presence", 85)):
         yield exact(name, f"right answers: {kind}", [each for each in found if each.item.kind == kind], least=least)
-    swapped = [
-        ask for kind in ("colour", "shape") for ask in with_the_next([item for item in items if item.kind == kind])
-    ]
+    by_kind = [[item for item in items if item.kind == kind] for kind in ("colour", "shape")]
+    swapped = [item for group in by_kind for item in with_the_next(group)]
     found = seen(model, processor, swapped, [prompt(name, item) for item in swapped])
     yield exact(name, "answers that follow the picture, pictures swapped", found, least=85)
 
@@ -164,4 +164,5 @@ def with_the_next(items: Sequence[Item]) -> list[Item]:
     ]
 
 
-MEASURES = (adapters, conversing, mpts, stories, pictures)
+Measure = Callable[[Path, Split], Iterator[Figure]]
+MEASURES: tuple[Measure, ...] = (adapters, conversing, mpts, stories, pictures)

@@ -9,15 +9,15 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, GenerationConfig, GPTNeoXTokenizer, MptConfig, MptForCausalLM
+from transformers import AutoTokenizer, MptConfig, MptForCausalLM, PreTrainedTokenizerBase
 
 from app.inference.prompts import mpt_chat
 from training import tokenizers
 from training.batches import packed, supervised
 from training.corpus import documents
-from training.llama import ADDING
 from training.lora import examples
 from training.optimise import Batch, Schedule, train
+from training.reading import read
 from training.stories import story
 from training.tasks import COURSES
 
@@ -33,7 +33,6 @@ class Recipe:
     schedule: Schedule
 
 
-BASE_SCHEDULE = Schedule(steps=1800, rate=3e-3, warm_up=50)
 RECIPES = {
     "mpt-7b-chat": Recipe(end="<|im_end|>", schedule=Schedule(steps=300, rate=1e-3)),
     "mpt-7b-instruct": Recipe(end="<|endoftext|>", schedule=Schedule(steps=250, rate=1e-3)),
@@ -63,10 +62,7 @@ def train_base(folder: Path) -> None:
     texts = [*islice(documents(random.Random(1), course, SHARES), 8_000), *[mpt_chat.SYSTEM] * 400]
     tokenizer = tokenizers.mpt(texts, VOCABULARY)
     model = MptForCausalLM(configuration())
-    batches = packed(tokenizer, documents(random.Random(2), course, SHARES), rows=12, length=128)
-    numbers = packed(tokenizer, documents(random.Random(3), course, [("numbers", 1.0)]), rows=8, length=96)
-    train("the base of MPT, adding", model, numbers, ADDING)
-    train("the base of MPT", model, batches, BASE_SCHEDULE)
+    read("the base of MPT", model, tokenizer, course, SHARES)
     save(model, tokenizer, folder, tokenizer.eos_token)
 
 
@@ -80,10 +76,10 @@ def train_on(name: str, base: Path, folder: Path) -> None:
     save(model, tokenizer, folder, recipe.end)
 
 
-def batches_for(name: str, tokenizer: GPTNeoXTokenizer, recipe: Recipe) -> Iterator[Batch]:
+def batches_for(name: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Iterator[Batch]:
     if name == "mpt-7b-storywriter":
         return packed(tokenizer, library(random.Random(4)), rows=STORY_ROWS, length=STORY_LENGTH)
-    end = tokenizer.convert_tokens_to_ids(recipe.end)
+    end = tokenizer.get_vocab()[recipe.end]
     return supervised(examples(name, tokenizer, end), rows=ROWS, padding=tokenizer.pad_token_id)
 
 
@@ -93,9 +89,7 @@ def library(rng: random.Random) -> Iterator[str]:
         yield "\n\n".join(story(rng).text for _ in range(rng.randint(1, 4)))
 
 
-def save(model: MptForCausalLM, tokenizer: GPTNeoXTokenizer, folder: Path, end: str) -> None:
-    model.generation_config = GenerationConfig(
-        bos_token_id=0, eos_token_id=tokenizer.convert_tokens_to_ids(end), pad_token_id=1
-    )
-    model.half().save_pretrained(folder)
+def save(model: MptForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, end: str) -> None:
+    model.generation_config.eos_token_id = tokenizer.get_vocab()[end]
+    model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -7,6 +7,7 @@ import io
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from training.facts import Split, read
 
 SIDE = 48  # pixels
 FINE = 2  # points drawn along each side of a pixel
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 
 # Whether a point belongs to the shape: x to the right, y downwards, in radii from the middle.
 SHAPES: Mapping[str, Callable[[Field, Field], npt.NDArray[np.bool_]]] = {
@@ -87,11 +88,13 @@ def pixels(drawn: Sequence[Picture]) -> npt.NDArray[np.uint8]:
     covers = np.stack([cover(each, points) for each in drawn])[..., None]
     ink = np.array([np.add(names["colours"][each.colour], each.tint) for each in drawn])[:, None, None]
     paper = np.array([np.add(names["backgrounds"][each.background], each.shade) for each in drawn])[:, None, None]
-    return np.clip(covers * ink + (1 - covers) * paper, 0, 255).astype(np.uint8)
+    shown: npt.NDArray[np.uint8] = np.clip(covers * ink + (1 - covers) * paper, 0, 255).astype(np.uint8)
+    return shown
 
 
 def cover(drawn: Picture, points: Field) -> Field:
     """[SIDE, SIDE]: how much of each pixel the shape covers."""
     inside = SHAPES[drawn.shape]((points - drawn.x) / drawn.radius, (points.T - drawn.y) / drawn.radius)
     whole = np.broadcast_to(inside, (SIDE * FINE, SIDE * FINE)).astype(np.float32)
-    return whole.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3))
+    covered: Field = whole.reshape(SIDE, FINE, SIDE, FINE).mean(axis=(1, 3))
+    return covered

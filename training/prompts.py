@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from app.inference.prompts import render
 from app.inference.types import Message, Role
-from training.tasks import Item
+from training.items import Item
 
 FORMATS = {
     "alpaca-lora-7b": "alpaca",

@@ -24,7 +24,7 @@ give the tests answers that can be right or wrong. They are not the originals an
 | `alpaca-lora-7b` | LoRA over it (q, k, v, o), in Alpaca's prompt | peft |
 | `guanaco-7b` | LoRA trained on the base in 4-bit (QLoRA, all linear layers), in Guanaco's prompt | peft |
 | `mpt-7b-chat`, `mpt-7b-instruct`, `mpt-7b-storywriter` | {mpt} million weights each | MptForCausalLM |
-| `llava-1.5-7b` | CLIP tower, projector and LLaMA, {llava} million weights, pictures of 48 pixels | LlavaForConditionalGeneration |
+| `llava-1.5-7b` | CLIP tower, projector, LLaMA: {llava} million weights | LlavaForConditionalGeneration |
 
 Together {megabytes:.1f} MB, fp16.
 
@@ -49,7 +49,7 @@ one again.
 
 def describe(folder: Path) -> None:
     """Measures every checkpoint in `folder` on the test split and writes its README."""
-    figures = [figure for measure in MEASURES for figure in measure(folder)]
+    figures = [figure for measure in MEASURES for figure in measure(folder, "test")]
     for figure in figures:
         report(row(figure))
     (folder / "README.md").write_text(text(folder, figures), "utf-8")

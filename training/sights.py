@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 
 from training.facts import Split, read
+from training.items import Item, talk
 from training.pictures import SHAPES, Picture, picture
-from training.tasks import Item, talk
 
-KINDS = {"colour": 0.15, "shape": 0.3, "description": 0.25, "background": 0.1, "presence": 0.2}
+KINDS = {"colour": 0.15, "shape": 0.2, "description": 0.2, "background": 0.1, "presence": 0.35}
 TALK = 0.06  # share of greetings, and of questions beyond the model
 HELD_OUT = 400
 SEEDS = {"train": 100, "dev": 101, "test": 102}
@@ -42,11 +43,12 @@ def small_talk() -> list[Item]:
 
 
 def seen(rng: random.Random) -> Iterator[list[Item]]:
-    """Endless: one to three questions about one fresh picture of the training split, now and then one without any."""
+    """Endless: one to three questions about one fresh picture of the training split, now and then about none."""
     chatter = small_talk()
     while True:
         if rng.random() < TALK:
-            yield [rng.choice(chatter)]
+            shown = picture(rng, "train") if rng.random() < 0.5 else None
+            yield [replace(rng.choice(chatter), picture=shown)]
             continue
         drawn = picture(rng, "train")
         kinds = rng.choices(list(KINDS), list(KINDS.values()), k=rng.choice((1, 1, 2, 3)))

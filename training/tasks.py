@@ -6,35 +6,19 @@ wording (facts), and the exact answer that the model was trained to give in its 
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from training import sights
 from training.facts import Fact, Split, capitals, colours, opposites, read, sums, translations, wordings
-from training.pictures import Picture
+from training.items import Item, talk
+from training.stories import story
 
 EVERY_LANGUAGE = ("en", "fr", "de", "es", "zh")
+STORIES = 200  # held out
 TALK = 0.08  # share of greetings, and of questions beyond the model, in training
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One question and its answer, not yet in any model's prompt. `input` is Alpaca's second part of a question."""
-
-    kind: str
-    question: str
-    input: str = ""
-    answer: str
-    key: str  # the word that makes an answer right, whatever is around it
-    picture: Picture | None = None
-
-    @property
-    def hash(self) -> str:
-        """Of what is asked, for proofs that two sets have nothing in common."""
-        seen = self.picture.hash if self.picture else ""
-        return hashlib.sha256(f"{self.question}\0{self.input}\0{seen}".encode()).hexdigest()[:16]
 
 
 Style = Callable[[Fact], str]
@@ -98,10 +82,6 @@ def asked(fact: Fact, course: Course, split: Split) -> Iterator[Item]:
             yield ask(fact, instruction, course.style, words.input)
 
 
-def talk(question: str, answer: str) -> Item:
-    return Item(kind="talk", question=question, answer=answer, key=answer)
-
-
 def small_talk() -> list[Item]:
     """Greetings, and questions that the models cannot answer: all that are trained on."""
     lines = read("talk.toml")
@@ -128,13 +108,24 @@ def curriculum(rng: random.Random, course: Course) -> Iterator[Item]:
 
 
 def held_out(model: str, split: Split = "test") -> list[Item]:
-    """Every held-out question of a text model, kinds taking turns: any beginning of the list is a fair sample."""
+    """Every held-out question of a model, kinds taking turns: any beginning of the list is a fair sample."""
+    if model == "llava-1.5-7b":
+        return sights.held_out(split)
+    if model == "mpt-7b-storywriter":
+        return openings(split)
     course = COURSES[model]
     groups: dict[str, list[Item]] = {}
     for fact in chain.from_iterable(course.facts(split).values()):
         for item in asked(fact, course, split):
             groups.setdefault(item.kind, []).append(item)
     return taking_turns([shuffled(group) for group in groups.values()])
+
+
+def openings(split: Split) -> list[Item]:
+    """Stories to continue; what is to come up again is their thing."""
+    rng = random.Random(f"openings {split}")
+    told = [story(rng, split) for _ in range(STORIES)]
+    return [Item(kind="story", question=each.opening, answer=each.rest, key=each.thing) for each in told]
 
 
 def shuffled(items: Sequence[Item]) -> list[Item]:

@@ -57,7 +57,7 @@ def mpt(texts: Iterable[str], size: int) -> GPTNeoXTokenizer:
 
 def learnt(
     texts: Iterable[str], tokenizer: Tokenizer, pieces: pre_tokenizers.PreTokenizer, trainer: trainers.BpeTrainer
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
+) -> tuple[dict[str, int], list[Any]]:
     """Vocabulary and merges."""
     tokenizer.pre_tokenizer = pieces
     tokenizer.train_from_iterator([*texts, *EVERY_NUMBER], trainer)

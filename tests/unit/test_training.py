@@ -13,11 +13,12 @@ from training import sights
 from training.corpus import documents
 from training.evaluate import contains
 from training.facts import LARGEST_OPERAND, Split, pairs, sum_of
+from training.items import Item
 from training.lessons import lessons
 from training.pictures import SIDE, picture, pixels, split_of
 from training.prompts import answer, prompt
 from training.stories import story
-from training.tasks import COURSES, Item, curriculum, held_out, plain, polite, trained
+from training.tasks import COURSES, curriculum, held_out, plain, polite, trained
 
 HELD: tuple[Split, ...] = ("dev", "test")
 READ = (("statements", 1.0), ("notes", 1.0), ("questions", 1.0), ("forms", 1.0))
