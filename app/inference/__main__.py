@@ -20,7 +20,7 @@ from app.inference import catalog
 from app.inference.catalog import Preset
 from app.inference.errors import InferenceError
 from app.inference.pool import Options, Pool
-from app.inference.pool.hardware import device_for, preset_for
+from app.inference.pool.hardware import device_of, preset_for, usable
 from app.inference.pool.lease import lease_of
 from app.inference.pool.local import tools
 from app.inference.pool.pool import Remote
@@ -37,7 +37,6 @@ from app.inference.server import (
     url,
 )
 from app.inference.types import ModelCard
-from spaces_runner import gpu
 from spaces_runner.settings import read_settings
 from spaces_runner.variables import MARK
 
@@ -55,6 +54,7 @@ class BadCommand(ValueError):
 class Plan:
     """What is served, where, and to whom."""
 
+    device: str
     preset: Preset
     why: str
     cards: tuple[ModelCard, ...]
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     """Raises BadCommand, InferenceError."""
-    preset, why = preset_for(gpu.inventory()) if chosen.preset == AUTO else (Preset(chosen.preset), "")
+    card = usable()
+    preset, why = preset_for(card) if chosen.preset == AUTO else (Preset(chosen.preset), "")
     token = chosen.token or _token_in(chosen.token_file) or environ.get(TOKEN_VARIABLE)
     if token and len(token) < MIN_TOKEN:
         raise BadCommand(f"A token has at least {MIN_TOKEN} characters.")
@@ -91,6 +92,7 @@ def _plan(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     if chosen.keys is not None:
         keys = AnyOf((keys, KeyFile(chosen.keys)))
     return Plan(
+        device=device_of(card),
         preset=preset,
         why=why,
         cards=catalog.read(preset, chosen.models, chosen.models_dir),
@@ -135,13 +137,12 @@ def _port(chosen: int | None, environ: Mapping[str, str]) -> int:
 
 async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT."""
-    device = device_for(gpu.inventory())
     lease = lease_of(read_settings(environ), environ.get(MARK))
-    pool = Pool(plan.cards, tools(device, plan.threads, lease), Options(ttl_s=plan.ttl_s), _elsewhere)
+    pool = Pool(plan.cards, tools(plan.device, plan.threads, lease), Options(ttl_s=plan.ttl_s), _elsewhere)
     await pool.start()
     server = Server(
         create_app(pool, plan.keys),
-        on_started=lambda: _tell(plan, listener, device),
+        on_started=lambda: _tell(plan, listener),
         on_stopping=lambda: pool.drain(DRAIN_S),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -162,16 +163,22 @@ def _heard(_number: int, _frame: object) -> None:
     return
 
 
-def _tell(plan: Plan, listener: socket.socket, device: str) -> None:
+def _tell(plan: Plan, listener: socket.socket) -> None:
     """The one line that says that it answers; with a token of our own making, that too."""
     address, names = url(listener), [card.name for card in plan.cards]
     if plan.as_json:
-        ready = {"url": address, "pid": os.getpid(), "preset": plan.preset.value, "device": device, "models": names}
+        ready = {
+            "url": address,
+            "pid": os.getpid(),
+            "preset": plan.preset.value,
+            "device": plan.device,
+            "models": names,
+        }
         _say(json.dumps(ready | ({"token": plan.made_token} if plan.made_token else {})))
         return
     if plan.why:
         _say(plan.why)
-    _say(f"Inference core: {address} on {device}, with {', '.join(names)}.")
+    _say(f"Inference core: {address} on {plan.device}, with {', '.join(names)}.")
     if plan.made_token:
         _say(f"Its token, made for this run: {plan.made_token}")
 

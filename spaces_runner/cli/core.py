@@ -47,7 +47,10 @@ def start(  # noqa: PLR0913, PLR0917  # one parameter per option
     """Start the core, and return when it answers. One that runs is left as it is."""
     with opened(as_json) as face:
         wanted = command(face, preset=preset, models=models, models_dir=models_dir, threads=threads, gpu=gpu)
-        show(started(face, wanted), face)
+        found = started(face, wanted)
+        if found.preset != preset:
+            face.say(f"It runs already, with preset {found.preset}. Stop it first to change that.", Style.YELLOW)
+        show(found, face)
 
 
 @app.command("stop")

@@ -1,10 +1,9 @@
-"""Which preset fits this machine, said in a sentence. Pure, over what the driver tells of the GPUs."""
+"""Which device and which preset fit this machine, said in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from app.inference.catalog import Preset
+from spaces_runner import gpu
 from spaces_runner.types import Gpu
 
 _GIB = 1024**3
@@ -12,23 +11,30 @@ _GIB = 1024**3
 FULL_FROM, FOUR_BIT_FROM = 72 * _GIB, 6 * _GIB
 
 
-def preset_for(gpus: Sequence[Gpu]) -> tuple[Preset, str]:
-    """The preset for the largest of `gpus`, and why."""
-    best = max(gpus, key=lambda gpu: gpu.total_bytes, default=None)
-    if best is None:
+def usable() -> Gpu | None:
+    """The GPU that torch computes on: the first that CUDA_VISIBLE_DEVICES and torch's own build leave it."""
+    if not gpu.inventory():
+        return None
+    import torch  # takes a second or more, and is not needed to know that there is no GPU
+
+    if not torch.cuda.is_available():
+        return None
+    card = torch.cuda.get_device_properties(0)
+    free, total = torch.cuda.mem_get_info(0)
+    return Gpu(index=0, uuid=str(card.uuid), name=card.name, total_bytes=total, free_bytes=free)
+
+
+def device_of(card: Gpu | None) -> str:
+    return "cpu" if card is None else "cuda:0"
+
+
+def preset_for(card: Gpu | None) -> tuple[Preset, str]:
+    """The preset for it, and why."""
+    if card is None:
         return Preset.DEMO, "No GPU here: the demo models, small weights trained to show how things work."
-    here = f"{best.name} with {best.total_bytes / _GIB:.0f} GiB"
-    if best.total_bytes >= FULL_FROM:
+    here = f"{card.name} with {card.total_bytes / _GIB:.0f} GiB"
+    if card.total_bytes >= FULL_FROM:
         return Preset.FULL, f"{here}: all models in 16 bits."
-    if best.total_bytes >= FOUR_BIT_FROM:
+    if card.total_bytes >= FOUR_BIT_FROM:
         return Preset.FOUR_BIT, f"{here}: the models in 4 bits; those that do not fit at once sleep in host memory."
     return Preset.DEMO, f"{here} is too small for a model of 7 billion weights: the demo models."
-
-
-def device_for(gpus: Sequence[Gpu]) -> str:
-    """Where torch computes: its first CUDA device, which CUDA_VISIBLE_DEVICES chooses, or the CPU."""
-    if not gpus:
-        return "cpu"
-    import torch  # takes a second, and is not needed to know that there is no GPU
-
-    return "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.inference.catalog import Preset
-from app.inference.pool.hardware import device_for, preset_for
+from app.inference.pool.hardware import device_of, preset_for
 from app.inference.pool.sizing import CEILING, FLOOR, in_gib, kv_share
 from spaces_runner.types import Gpu
 
@@ -57,23 +57,23 @@ def test_without_estimates_a_model_has_what_it_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "preset", "words"),
+    ("card", "preset", "words"),
     [
-        ((), Preset.DEMO, "No GPU here: the demo models"),
-        ((gpu(4, "GTX 1650"),), Preset.DEMO, "GTX 1650 with 4 GiB is too small"),
-        ((gpu(8),), Preset.FOUR_BIT, "in 4 bits"),
-        ((gpu(15, "Tesla T4"),), Preset.FOUR_BIT, "Tesla T4 with 15 GiB"),
-        ((gpu(48),), Preset.FOUR_BIT, "in 4 bits"),
-        ((gpu(79),), Preset.FULL, "in 16 bits"),
-        ((gpu(8), gpu(141, "H200")), Preset.FULL, "H200 with 141 GiB"),
+        (None, Preset.DEMO, "No GPU here: the demo models"),
+        (gpu(4, "GTX 1650"), Preset.DEMO, "GTX 1650 with 4 GiB is too small"),
+        (gpu(8), Preset.FOUR_BIT, "in 4 bits"),
+        (gpu(15, "Tesla T4"), Preset.FOUR_BIT, "Tesla T4 with 15 GiB"),
+        (gpu(48), Preset.FOUR_BIT, "in 4 bits"),
+        (gpu(79), Preset.FULL, "in 16 bits"),
+        (gpu(141, "H200"), Preset.FULL, "H200 with 141 GiB"),
     ],
 )
-def test_auto_goes_by_what_the_gpu_holds_and_says_so(gpus: tuple[Gpu, ...], preset: Preset, words: str) -> None:
-    chosen, said = preset_for(gpus)
+def test_auto_goes_by_what_the_gpu_holds_and_says_so(card: Gpu | None, preset: Preset, words: str) -> None:
+    chosen, said = preset_for(card)
     assert chosen is preset
     assert words in said
     assert said.endswith(".")
 
 
-def test_without_a_gpu_the_device_is_the_cpu() -> None:
-    assert device_for(()) == "cpu"
+def test_the_device_is_the_gpu_or_the_cpu() -> None:
+    assert (device_of(None), device_of(gpu(8))) == ("cpu", "cuda:0")
