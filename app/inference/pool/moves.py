@@ -149,7 +149,7 @@ class Mover:
                 seat.state, seat.error = Residency.FAILED, error
                 raise
             seat.state, seat.doing, seat.fraction, seat.used_at = Residency.RESIDENT, "", 1.0, _now()
-            self._tell()
+            await self._tell()
 
     async def _load(self, seat: Seat) -> None:
         tools = self._tools
@@ -158,7 +158,7 @@ class Mover:
         if seat not in estimates:
             estimates[seat] = self._estimates[seat] = await self._lane.run(partial(tools.estimate, seat.cards))
         need = estimates[seat]
-        kv_bytes = kv_share(need, tuple(estimates.values()), tools.ledger.budget(self._held))
+        kv_bytes = kv_share(need, tuple(estimates.values()), await self._budget())
         await self._make_room(seat, need + kv_bytes)
 
         def progress(what: str, fraction: float) -> None:
@@ -202,7 +202,7 @@ class Mover:
             return
         seat.state = Residency.ASLEEP
         await self._lane.run(self._tools.release)
-        self._tell()
+        await self._tell()
 
     async def _let_go(self, seat: Seat) -> None:
         """An empty seat's, or a broken one's."""
@@ -210,7 +210,7 @@ class Mover:
             await self._lane.run(partial(self._worker.remove, engine))
         seat.clear()
         await self._lane.run(self._tools.release)
-        self._tell()
+        await self._tell()
 
     async def _sleep_when_empty(self, seat: Seat) -> None:
         async with self._moving:
@@ -232,17 +232,16 @@ class Mover:
 
     async def _make_room(self, seat: Seat, need: int) -> None:
         """Raises NoRoom when `need` bytes cannot be had, with the numbers."""
-        ledger, where = self._tools.ledger, self._tools.device
-        most = ledger.budget(self._held)
+        where, most = self._tools.device, await self._budget()
         if need > most:
             raise NoRoom(
                 f"{seat.title} needs {in_gib(need)} on {where}; there are {in_gib(most)} in all.",
                 hint="Take a smaller precision, or stop what else uses the device.",
             )
-        while self._held + need > ledger.budget(self._held):
+        while self._held + need > await self._budget():
             victim = self._victim(seat)
             if victim is None:
-                left = max(0, ledger.budget(self._held) - self._held)
+                left = max(0, await self._budget() - self._held)
                 raise NoRoom(
                     f"{seat.title} needs {in_gib(need)} on {where}; {in_gib(left)} are free.",
                     hint="Stop what else uses the device.",
@@ -273,7 +272,7 @@ class Mover:
 
     async def _host_has(self, need: int) -> bool:
         """Whether `need` bytes of host memory can be had, if need be from others that sleep there."""
-        while self._tools.ledger.host_room() < need:
+        while await self._lane.run(self._tools.ledger.host_room) < need:
             asleep = [seat for seat in self._seats if seat.parked and seat.unused and not seat.leaving]
             oldest = min(asleep, key=lambda seat: seat.used_at, default=None)
             if oldest is None:
@@ -285,9 +284,12 @@ class Mover:
     def _held(self) -> int:
         return sum(seat.nbytes for seat in self._seats)
 
-    def _tell(self) -> None:
-        self._tools.ledger.hold(self._held)
+    async def _tell(self) -> None:
+        await self._lane.run(partial(self._tools.ledger.hold, self._held))
         self._changed.set()
+
+    async def _budget(self) -> int:
+        return await self._lane.run(partial(self._tools.ledger.budget, self._held))
 
     def _estimate(self) -> dict[Seat, int]:
         """What each base takes on the device. One whose weights are not here is not counted, and looked for once."""
