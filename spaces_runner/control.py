@@ -16,24 +16,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spaces_runner import logfile, secrets
-from spaces_runner.errors import BadOption, LaunchError, ShimLost, UnknownSpace
+from spaces_runner import logfile, lost, secrets
+from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
 from spaces_runner.job import Job
-from spaces_runner.process import Family
 from spaces_runner.settings import Settings
-from spaces_runner.spawn import REGISTER_S, start_shim
+from spaces_runner.spawn import start_shim
 from spaces_runner.store import Store, opened
 from spaces_runner.store.records import Admission, Run, Space
 from spaces_runner.types import (
-    ErrorInfo,
     Event,
-    Failed,
     RefKind,
     RunOptions,
     SpaceRef,
     SpaceStatus,
     Stage,
-    StageChanged,
 )
 
 POLL_S = 0.1
@@ -62,7 +58,7 @@ def start(request: Request, settings: Settings) -> str:
     """
     _check(request)
     store = opened(settings)
-    _sweep(store, settings)
+    lost.sweep(store, settings)
     variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)
     if admission.fresh:
@@ -105,13 +101,13 @@ def stop(space_id: str, settings: Settings) -> SpaceStatus:
     run = _registered(space_id, store)
     if run.status.stage.active:
         if run.shim is None or not run.shim.signal(signal.SIGTERM):
-            _end_lost(run, store, settings)
+            lost.end(run, store, settings)
         elif not run.shim.wait(settings.stop_grace_s + STOP_MARGIN_S):
             run.shim.signal(signal.SIGKILL)
             run.shim.wait(1.0)
     run = store.run(space_id)
     if run.status.stage.active:
-        _end_lost(run, store, settings)
+        lost.end(run, store, settings)
     return store.run(space_id).status
 
 
@@ -146,7 +142,7 @@ def status(space_id: str, settings: Settings) -> SpaceStatus:
 def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
     """Every Space's, oldest first. What lost its shim is swept before."""
     store = opened(settings)
-    _sweep(store, settings)
+    lost.sweep(store, settings)
     return tuple(run.status for run in store.runs() if run.space.ref.kind is not RefKind.CORE)
 
 
@@ -227,7 +223,7 @@ def find(text: str, settings: Settings) -> str:
 
 def sweep(settings: Settings) -> tuple[str, ...]:
     """End what is left of Spaces whose shim is gone. Returns their ids. Every face does this at its start."""
-    return _sweep(opened(settings), settings)
+    return lost.sweep(opened(settings), settings)
 
 
 def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dict[str, list[str]]:
@@ -284,53 +280,8 @@ def _launch(admission: Admission, store: Store, settings: Settings, variables: M
         failed = LaunchError(
             f"The process that runs the Space did not start: {error}", hint=f"See {logs / 'shim.log'}."
         )
-        _close_run(admission.run_id, failed.info, store)
+        lost.close(admission.run_id, failed.info, store)
         raise failed from error
-
-
-# Runs whose shim is gone
-
-
-def _sweep(store: Store, settings: Settings) -> tuple[str, ...]:
-    lost = [run for run in store.runs() if run.status.stage.active and _is_lost(run)]
-    for run in lost:
-        _end_lost(run, store, settings)
-    return tuple(run.space.id for run in lost)
-
-
-def _is_lost(run: Run) -> bool:
-    if run.shim is None:  # not registered yet, or the face that was about to start it died
-        return time.time() - run.created > REGISTER_S + 5
-    return not run.shim.alive
-
-
-def _end_lost(run: Run, store: Store, settings: Settings) -> None:
-    """End the family by user and by run mark, and give back what the run held."""
-    roots = (run.app,) if run.app else ()
-    family = Family(mark=run.id, user=store.user(run.space), roots=roots)
-    family.end(min(2.0, settings.stop_grace_s))
-    if store.run(run.space.id).space.stopping:
-        _close_run(run.id, None, store)
-    else:
-        lost = ShimLost(
-            "The process that watched over the Space was killed, and the Space was ended with it.",
-            hint="Start it again with spaces-runner restart.",
-        )
-        building = run.status.stage is Stage.BUILDING
-        where = replace(lost.info, stage=Stage.BUILD_ERROR, step=run.status.step) if building else lost.info
-        _close_run(run.id, where, store)
-    shutil.rmtree(settings.space(run.space.id).build, ignore_errors=True)
-
-
-def _close_run(run_id: str, error: ErrorInfo | None, store: Store) -> None:
-    now = time.time()
-    stage = error.stage if error else Stage.STOPPED
-    changes = {"stage": stage, "ended": now, "step": None, "local_url": None, "share_url": None}
-    if error is None:
-        store.end_lost(run_id, [StageChanged(at=now, stage=stage)], changes)
-    else:
-        said: list[Event] = [Failed(at=now, error=error), StageChanged(at=now, stage=stage)]
-        store.end_lost(run_id, said, {**changes, "error": error})
 
 
 # Looking
@@ -345,8 +296,8 @@ def _looks(space_id: str, store: Store, settings: Settings, timeout: float | Non
         run = store.run(space_id)
         if now >= check and run.status.stage.active:
             check = now + LIVENESS_EVERY_S
-            if _is_lost(run):
-                _end_lost(run, store, settings)
+            if lost.is_lost(run):
+                lost.end(run, store, settings)
                 run = store.run(space_id)
         yield run
         if deadline is not None and now >= deadline:
