@@ -24,7 +24,9 @@ THEME = gr.themes.Default(
     neutral_hue="zinc",
     font=("system-ui", "sans-serif"),
     font_mono=("ui-monospace", "monospace"),
-).set(  # the default's small print is too faint to read
+).set(  # the default's small print and its first button are too faint to read
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_info_text_color="*neutral_600",

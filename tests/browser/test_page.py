@@ -171,7 +171,8 @@ def test_the_page_asks_nobody_else(context: BrowserContext, server: WebServer) -
 
 
 ATTACK = """<script>
-fetch("SERVER/studio/gradio_api/call/spaces", {method: "POST", mode: "no-cors", credentials: "include", body: '{"data": []}'});
+fetch("SERVER/studio/gradio_api/call/spaces",
+  {method: "POST", mode: "no-cors", credentials: "include", body: '{"data": []}'});
 fetch("SERVER/studio/config", {credentials: "include"}).catch(() => {});
 new Image().src = "SERVER/studio/gradio_api/heartbeat/x";
 </script><iframe src="SERVER/studio/"></iframe>

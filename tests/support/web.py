@@ -69,13 +69,19 @@ class WebServer:
 
 
 @contextmanager
-def serving(settings: Settings, folder: Path, arguments: Sequence[str] = ()) -> Iterator[WebServer]:
+def serving(
+    settings: Settings, folder: Path, arguments: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[WebServer]:
     """`python -m app` on a free port, until the block ends. Its output goes to a file in `folder`."""
     log = folder / "web.log"
     command = WebServer.command(settings, ["--port", "0", "--token", TOKEN, *arguments])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command.argv, env=command.env, cwd=command.cwd, stdout=output, stderr=subprocess.STDOUT
+            command.argv,
+            env={**command.env, **(environ or {})},
+            cwd=command.cwd,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         starting = WebServer(url="", process=process, log=log)
