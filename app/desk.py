@@ -31,8 +31,13 @@ class Desk:
         return runner.inspect(where, options, self.settings, Reporter(emit=say))
 
     def launch(self, text: str, options: RunOptions, secrets: dict[str, str]) -> SpaceStatus:
-        """Start what `text` names, and its status as it begins. Raises RunnerError."""
+        """Start what `text` names, and its status as it begins. Raises RunnerError.
+
+        What was mistyped before has been seen on the page by now, and goes.
+        """
         where = ref.parse(text, self.settings)
+        for status in control.statuses(self.settings):
+            control.forget_if_never_was(status, self.settings)
         request = control.Request(ref=where, options=options, secrets=secrets, name=None)
         return control.status(control.start(request, self.settings), self.settings)
 

@@ -6,17 +6,15 @@ A face may be killed at any moment: what it was about to do is in the store, and
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spaces_runner import logfile, lost, secrets
+from spaces_runner import logfile, lost, removal, secrets
 from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
 from spaces_runner.job import Job
 from spaces_runner.settings import Settings
@@ -113,25 +111,20 @@ def stop(space_id: str, settings: Settings) -> SpaceStatus:
 
 def remove(space_id: str, settings: Settings) -> None:
     """Stop a Space and forget it, with its files, logs, data and secrets. Its token of the core opens nothing then."""
-    from spaces_runner.core.keys import revoke  # the core's package is built on this module
-
     store = opened(settings)
     with suppress(UnknownSpace):
         stop(space_id, settings)
-    space = store.space(space_id)
-    # Moved aside while nobody can start it, then deleted: its name and its user are free at once, its files are not.
-    trash = settings.home_dir / "trash"
-    trash.mkdir(mode=0o700, exist_ok=True)
-    aside = trash / uuid.uuid4().hex
+    removal.discard(store.space(space_id).id, store, settings)
 
-    def move() -> None:
-        with suppress(FileNotFoundError):
-            settings.space(space.id).root.rename(aside)
-        revoke(settings, secrets.read(settings, space.id).values())
-        secrets.remove(settings, space.id)
 
-    store.forget(space.id, move)
-    shutil.rmtree(aside, ignore_errors=True)
+def never_was(status: SpaceStatus, settings: Settings) -> bool:
+    """Whether the Space that failed so is nowhere to be had: mistyped, or not for this owner."""
+    return removal.never_was(status, settings)
+
+
+def forget_if_never_was(status: SpaceStatus, settings: Settings) -> bool:
+    """Forget such a Space. For a face that has just shown `status`; one that has more to it stays as it is."""
+    return removal.forget_if_never_was(status, opened(settings), settings)
 
 
 def status(space_id: str, settings: Settings) -> SpaceStatus:

@@ -239,7 +239,7 @@ def _subclasses(cls: type[RunnerError]) -> Iterator[type[RunnerError]]:
 
 
 def _arrived(space: Space, timeout: float | None, listener: Listener | None) -> Space:
-    """`space`, once it is RUNNING."""
+    """`space`, once it is RUNNING. One that never was is forgotten, and its error is all that is left of it."""
     from spaces_runner import control
 
     if listener is not None:
@@ -249,6 +249,7 @@ def _arrived(space: Space, timeout: float | None, listener: Listener | None) -> 
     if status.stage is Stage.RUNNING:
         return space
     if status.error:
+        control.forget_if_never_was(status, space.settings)
         raise error_from(status.error)
     if status.stage.active:
         raise NeverReady(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spaces_runner.cli.face import AsJson, Style, opened
+from spaces_runner.cli.face import AsJson, Face, Style, opened
 from spaces_runner.format import age, table
 from spaces_runner.types import SpaceStatus
 
@@ -23,16 +23,31 @@ def ps(
 
     with opened(as_json) as face:
         found = [status for status in control.statuses(face.settings) if status.stage.active or not running]
-        if as_json:
-            face.data(found)
-        elif quiet:
+        if quiet:  # tells no errors, so whatever failed stays
             for status in found:
                 face.out(status.id)
+            return
+        if as_json:
+            face.data(found)
         elif found:
-            for number, line in enumerate(table(HEADS, map(row, found))):
-                face.out(line, *(() if number else (Style.BOLD,)))
+            show(found, face)
         else:
             face.say("No Spaces. Start one:  spaces-runner run owner/name")
+        for status in found:
+            control.forget_if_never_was(status, face.settings)
+
+
+def show(found: list[SpaceStatus], face: Face) -> None:
+    """The table, and of Spaces that are shown this once why there is nothing of them."""
+    from spaces_runner import control
+
+    for number, line in enumerate(table(HEADS, map(row, found))):
+        face.out(line, *(() if number else (Style.BOLD,)))
+    for status in found:
+        if status.error and control.never_was(status, face.settings):
+            face.say()
+            face.say(f"{status.id} is not kept:")
+            face.error(status.error)
 
 
 def row(status: SpaceStatus) -> tuple[str, ...]:

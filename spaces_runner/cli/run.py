@@ -90,6 +90,8 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool, own: bool 
 
     `own`: this command started it, so that the end of this command ends it, unless it was asked to `detach`.
     """
+    from spaces_runner import control
+
     if no_wait:
         face.say(f"Started {space_id}. See:  spaces-runner ps")
         show_data(space_id, face)
@@ -100,6 +102,7 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool, own: bool 
         if detach or face.as_json:
             show_data(space_id, face)
         if status.stage is not Stage.RUNNING:
+            control.forget_if_never_was(status, face.settings)
             raise typer.Exit(1)
         if detach:
             face.say(f"hint: spaces-runner logs {space_id} -f  |  spaces-runner stop {space_id}")

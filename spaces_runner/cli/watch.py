@@ -102,11 +102,15 @@ def settled(stage: Stage) -> bool:
 
 def say_end(status: SpaceStatus, face: Face) -> None:
     """How a Space ended: the error, or that it was stopped."""
+    from spaces_runner import control
+
     if status.error is None:
         face.say(f"{status.stage}: {clean_line(status.space)} ({status.id})", Style.BOLD)
         return
     told = {line for finding in status.findings for line in finding.lines}  # a finding has shown them already
     face.error(replace(status.error, lines=()) if told.issuperset(status.error.lines) else status.error)
+    if control.never_was(status, face.settings):
+        return  # it is not kept
     which = "--run" if status.stage is Stage.RUNTIME_ERROR else "--build"
     face.say(f"hint: spaces-runner logs {status.id} {which}")
 
