@@ -19,7 +19,7 @@ from spaces_runner.errors import CoreFailed, LaunchError
 from spaces_runner.job import Job
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
-from spaces_runner.store import Store
+from spaces_runner.store import Store, opened
 from spaces_runner.store.records import Admission, Run
 from spaces_runner.types import ErrorInfo, RefKind, RunOptions, SpaceRef, Stage
 
@@ -46,7 +46,7 @@ class CoreStatus:
 def status(settings: Settings) -> CoreStatus | None:
     """The core as it is now; None where there never was one. One whose shim is gone is swept on the way."""
     control.sweep(settings)
-    run = run_of(Store(settings))
+    run = run_of(opened(settings))
     return status_of(run, settings) if run else None
 
 
@@ -64,7 +64,7 @@ def ensure(settings: Settings, command: Command, timeout: float = START_S) -> Co
 
 def again(settings: Settings, timeout: float = START_S) -> CoreStatus:
     """The core that runs, or the one that ran last, started again. Raises CoreFailed where there never was one."""
-    run = run_of(Store(settings))
+    run = run_of(opened(settings))
     if run is None:
         raise CoreFailed("There is no inference core.", hint="Start one:  spaces-runner core start")
     if not run.status.stage.active:
@@ -90,7 +90,7 @@ def _until_it_answers(settings: Settings, timeout: float) -> CoreStatus:
 
 def stop(settings: Settings) -> CoreStatus | None:
     """End it: answers under way have some seconds. Returns when it has ended."""
-    run = run_of(Store(settings))
+    run = run_of(opened(settings))
     if run is None:
         return None
     control.stop(run.space.id, settings)
@@ -99,18 +99,18 @@ def stop(settings: Settings) -> CoreStatus | None:
 
 def log_tail(settings: Settings, lines: int = 200) -> list[str]:
     """The last lines that it printed, as harmless text; of the last run, when it does not run."""
-    run = run_of(Store(settings))
+    run = run_of(opened(settings))
     return control.log_tail(run.space.id, settings, "run", lines) if run else []
 
 
 def log_follow(settings: Settings) -> Iterator[str]:
     """What it prints from now on, until it ends."""
-    run = run_of(Store(settings))
+    run = run_of(opened(settings))
     return control.log_follow(run.space.id, settings) if run else iter(())
 
 
 def _start(settings: Settings, options: RunOptions) -> None:
-    store = Store(settings)
+    store = opened(settings)
     keys.directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     admission = store.admit(REF, options)
     if admission.fresh:
