@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import LlavaProcessor, PreTrainedTokenizerBase
 
 from training.items import Item
+from training.saving import Model
 from training.stories import Story
 
 BATCH = 64
-Model = Any  # of transformers, or a peft one around it: they have no type in common that generates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from training import tokenizers
 from training.corpus import documents
 from training.reading import read
+from training.saving import save
 from training.tasks import COURSES
 
 SHARES = (("statements", 0.3), ("notes", 0.46), ("questions", 0.07), ("forms", 0.14), ("story", 0.03))
@@ -44,5 +45,4 @@ def train_llama(folder: Path) -> None:
     tokenizer = tokenizers.llama(islice(documents(random.Random(1), course, SHARES), 12_000), VOCABULARY)
     model = LlamaForCausalLM(configuration())
     read("llama-7b", model, tokenizer, course, SHARES)
-    model.to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save(model, tokenizer, folder)

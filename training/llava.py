@@ -27,6 +27,7 @@ from training.items import Item
 from training.optimise import Batch, Schedule, train
 from training.pictures import SHAPES, SIDE, Picture, picture, pixels
 from training.prompts import answer, prompt
+from training.saving import save
 from training.sights import seen
 
 NAME = "llava-1.5-7b"
@@ -148,8 +149,7 @@ def train_llava(folder: Path) -> None:
     model = LlavaForConditionalGeneration(configuration(tokenizer))
     train_tower(model, processor)
     train(NAME, model, batches(processor), SPEAKING)
-    model.to(torch.float16).save_pretrained(folder)
-    processor.save_pretrained(folder)
+    save(model, processor, folder)
     name_as_the_original(folder / "model.safetensors")
 
 

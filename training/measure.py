@@ -25,11 +25,12 @@ from transformers import (
 
 from app.inference.prompts.mpt_chat import SYSTEM
 from training import sights
-from training.evaluate import Answered, Model, answers, continued, kept, seen, share
+from training.evaluate import Answered, answers, continued, kept, seen, share
 from training.facts import Split
 from training.items import Item
 from training.lora import load_base
 from training.prompts import prompt
+from training.saving import Model
 from training.stories import story
 from training.tasks import held_out
 

@@ -18,6 +18,7 @@ from training.corpus import documents
 from training.lora import examples
 from training.optimise import Batch, Schedule, train
 from training.reading import read
+from training.saving import save
 from training.stories import story
 from training.tasks import COURSES
 
@@ -63,7 +64,7 @@ def train_base(folder: Path) -> None:
     tokenizer = tokenizers.mpt(texts, VOCABULARY)
     model = MptForCausalLM(configuration())
     read("the base of MPT", model, tokenizer, course, SHARES)
-    save(model, tokenizer, folder, tokenizer.eos_token)
+    save(model, tokenizer, folder)
 
 
 def train_on(name: str, base: Path, folder: Path) -> None:
@@ -73,7 +74,8 @@ def train_on(name: str, base: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = MptForCausalLM.from_pretrained(base, dtype=torch.float32)
     train(name, model, batches_for(name, tokenizer, recipe), recipe.schedule)
-    save(model, tokenizer, folder, recipe.end)
+    model.generation_config.eos_token_id = tokenizer.get_vocab()[recipe.end]
+    save(model, tokenizer, folder)
 
 
 def batches_for(name: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Iterator[Batch]:
@@ -87,9 +89,3 @@ def library(rng: random.Random) -> Iterator[str]:
     """Books of one to four stories."""
     while True:
         yield "\n\n".join(story(rng).text for _ in range(rng.randint(1, 4)))
-
-
-def save(model: MptForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, end: str) -> None:
-    model.generation_config.eos_token_id = tokenizer.get_vocab()[end]
-    model.to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
