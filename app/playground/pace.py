@@ -7,7 +7,7 @@ beyond that every stream falls behind. So the more streams there are, the rarer 
 from __future__ import annotations
 
 UPDATES_PER_S = 400  # of all streams together
-FASTEST_S = 0.1
+FASTEST_S = 0.2
 SLOWEST_S = 0.5  # a page that was closed is noticed at the next update
 
 

@@ -373,4 +373,4 @@ def test_a_story_that_was_changed_goes_on_from_the_change(text: str, kept: int, 
 
 
 def test_the_more_streams_the_rarer_each_is_shown() -> None:
-    assert interval(1) == 0.1 and interval(100) == 0.25 and interval(10_000) == 0.5
+    assert interval(1) == 0.2 and interval(100) == 0.25 and interval(10_000) == 0.5

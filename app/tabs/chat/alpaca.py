@@ -80,8 +80,12 @@ class AlpacaPanel:
         running = self.playground.answers.find(shown)
         if running is not None:
             async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for _ in ticks:
-                    yield (gr.skip(), gr.skip(), *self._shown(user, shown), *[gr.skip()] * len(sliders))
+                async for new in ticks:
+                    if running.done:
+                        break
+                    grown = self._text_and_foot(self.playground.see(user, shown)) if new else [gr.skip()] * 2
+                    yield (gr.skip(), gr.skip(), *grown, *[gr.skip()] * (len(self.arrivals) - 4))
+            yield (gr.skip(), gr.skip(), *self._shown(user, shown), *[gr.skip()] * len(sliders))
 
     async def answer(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         """Each instruction is on its own, so each is kept as a conversation of its own."""

@@ -91,10 +91,13 @@ class ChatPanel:
         sliders = self.parameters.at_defaults(name, self.playground.core.model(name))
         yield (*self._shown(user, found.id if found else ""), found.system if found else "", *sliders)
         running = self.playground.answers.find(found.id) if found else None
-        if running is not None:
+        if found and running:
             async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for _ in ticks:
-                    yield (*self._shown(user, running.order.conversation), *[gr.skip()] * rest)
+                async for new in ticks:
+                    if running.done:
+                        break
+                    yield (self._messages(user, found.id) if new else gr.skip(), *[gr.skip()] * (rest + 4))
+            yield (*self._shown(user, found.id), *[gr.skip()] * rest)
 
     async def send(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         async for shown in self._answered(values, request, _turn(values[self.box])):

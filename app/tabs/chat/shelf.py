@@ -80,7 +80,9 @@ class Shelf:
         told = [self.talks, self.shown, *outputs]
         self.talks.click(act, [self.shown, self.search], told, **QUIET)
         self.new.click(begin, self.search, told, queue=False, **QUIET)
-        self.search.input(look, [self.shown, self.search], self.talks, queue=False, trigger_mode="always_last", **QUIET)
+        self.search.change(
+            look, [self.shown, self.search], self.talks, queue=False, trigger_mode="always_last", **QUIET
+        )
 
     async def _act(self, user: str, action: str, talk: str, title: str, shown: str) -> Conversation | str | None:
         """The conversation to show; None for an empty page; an id where the one that is shown stays."""

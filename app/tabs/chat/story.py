@@ -74,10 +74,14 @@ class StoryPanel:
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
         yield (*self._shown(user, found.id if found else ""), *sliders)
         running = self.playground.answers.find(found.id) if found else None
-        if running is not None:
+        if found and running:
             async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for _ in ticks:
-                    yield (*self._shown(user, running.order.conversation), *[gr.skip()] * len(sliders))
+                async for new in ticks:
+                    if running.done:
+                        break
+                    grown = self._growing(user, found.id) if new else [gr.skip()] * 2
+                    yield (*grown, *[gr.skip()] * (len(self.arrivals) - 2))
+            yield (*self._shown(user, found.id), *[gr.skip()] * len(sliders))
 
     async def go_on(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         async for shown in self._written(values, request, again=False):
