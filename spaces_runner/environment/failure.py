@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from spaces_runner.environment.attempt import Answer
-from spaces_runner.environment.request import Request, Wishes
+from spaces_runner.environment.request import Request, Wishes, projects
 from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
 
 MAX_LINES = 30
@@ -13,6 +13,16 @@ MAX_LINES = 30
 _NOISE = re.compile(r"^(warning:|hint: Wheels are required|\s*$|Resolved |Using Python|\s*(?:Downloading|Downloaded) )")
 _BUILDING = re.compile(r"Failed to (?:download and )?build [`']?([^`'\n]+?)[`']?$", re.M)
 _UNKNOWN = re.compile(r"Because ([\w.-]+) was not found in the package registry")
+# Where `attempt.lay_out` copies the Space's projects to.
+_COPY = re.compile(r"(?:file://)?/[^\s`']*?/src/(\d+)/[^\s`'/]+")
+# The frames that lead to a setup.py: of uv's own script, of the backend's modules, then of what it runs as a string.
+_BACKEND = re.compile(
+    r"""(?P<begin> Traceback\ \(most\ recent\ call\ last\):\n)
+        (?:\ *File\ "<string>",.*\n)?
+        (?:(?P<indent>\ *)File\ "[^"\n]*/builds-v\d+/.*\n (?:(?P=indent)\ +.*\n)*)+
+        (?P<own> \ *File\ "<string>")?""",
+    re.VERBOSE,
+)
 
 # What a failed build says, and what to do about it.
 _BUILD_HINTS = (
@@ -23,6 +33,10 @@ _BUILD_HINTS = (
     (r"\bcmake\b", "Install cmake."),
     (r"No module named 'torch'", "It needs torch while it is built, which isolated builds cannot see; name a wheel."),
     (r"No module named 'pkg_resources'|No module named 'distutils'", "It is too old for this Python: try --python."),
+    (
+        r"No module named '",
+        "It imports what isolated builds cannot see: its pyproject.toml must name that in build-system.requires.",
+    ),
     (r"No space left on device", "The disk is full: `spaces-runner prune` removes what nobody uses."),
 )
 
@@ -46,7 +60,7 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> BuildError:
             lines=lines,
         )
     if answer.build_failed:
-        return build_failure(text, lines)
+        return build_failure(text, lines, projects(wishes.required))
     if unknown := _UNKNOWN.search(text):
         return Unresolvable(
             f"The requirements name {unknown.group(1)}, which the package index does not have.",
@@ -67,16 +81,46 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> BuildError:
     )
 
 
-def build_failure(text: str, lines: tuple[str, ...]) -> WheelBuildFailed:
-    """The error for a package that could not be built."""
+def build_failure(text: str, lines: tuple[str, ...], own: tuple[str, ...]) -> WheelBuildFailed:
+    """The error for a package that could not be built. `own` are the projects of the Space that were to be built."""
     match = _BUILDING.search(text)
-    name = match.group(1).split(" @ ")[0] if match else "A package"
+    brought = _brought(match.group(1) if match else "", own)
     hint = next((hint for pattern, hint in _BUILD_HINTS if re.search(pattern, text, re.I)), "")
+    if brought:
+        return WheelBuildFailed(
+            f"{brought}, which the Space brings itself, could not be built.",
+            hint=hint or "The lines say why. Correct it in the Space, or take it out of its requirements.txt.",
+            lines=tuple(_told_of_copies(line, own) for line in without_backend(lines)),
+        )
+    name = match.group(1).split(" @ ")[0] if match else "A package"
     return WheelBuildFailed(
         f"{name} has no wheel for this machine and could not be built from source.",
         hint=hint or "Choose a Python for which it has wheels (--python), or a version of it that has some.",
         lines=lines,
     )
+
+
+def without_backend(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """`lines` without how the build backend came to run the project: a traceback begins where the project does."""
+
+    def kept(frames: re.Match[str]) -> str:
+        return frames["begin"] + (frames["own"] or "").replace("<string>", "setup.py")
+
+    return tuple(_BACKEND.sub(kept, "\n".join(lines), count=1).splitlines())
+
+
+def _brought(named: str, own: tuple[str, ...]) -> str:
+    """Which of the Space's projects uv means. It names none where the project could not even say what it needs."""
+    told = _told_of_copies(named, own)
+    if told != named:
+        return told.rpartition(" @ ")[2]
+    return "" if named else " or ".join(f"./{path}" for path in own)
+
+
+def _told_of_copies(line: str, own: tuple[str, ...]) -> str:
+    """With the paths that the owner knows in place of those of the copies that were built."""
+    paths = {str(number): f"./{path}" for number, path in enumerate(own)}
+    return _COPY.sub(lambda copy: paths.get(copy.group(1), copy.group()), line)
 
 
 def reason(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,16 +31,20 @@ def own_wheels(resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> tuple
     built: list[Path] = []
     if sources:
         # Again: the answer may be an earlier run's, and what is there may have been changed by code that ran since.
-        lay_out(projects(read_wishes(spec, shop.checkout).required), shop)
-        built = build(sources, resolution, shop)
+        brought = projects(read_wishes(spec, shop.checkout).required)
+        lay_out(brought, shop)
+        built = build(sources, resolution, shop, brought)
     shelf = shop.scratch / "wheels"
     shelf.mkdir(exist_ok=True)
-    brought = [_taken(wheel, shelf, None) for wheel in files]
-    return (*brought, *(_taken(wheel, shelf, shop.user) for wheel in built))
+    copies = [_taken(wheel, shelf, None) for wheel in files]
+    return (*copies, *(_taken(wheel, shelf, shop.user) for wheel in built))
 
 
-def build(packages: list[lock.Package], resolution: Resolution, shop: Workshop) -> list[Path]:
-    """Build `packages`; uv leaves each one's wheel in its cache, which is the Space's own."""
+def build(packages: list[lock.Package], resolution: Resolution, shop: Workshop, brought: tuple[str, ...]) -> list[Path]:
+    """Build `packages`; uv leaves each one's wheel in its cache, which is the Space's own.
+
+    `brought` are the Space's projects among them, by their paths. Raises WheelBuildFailed.
+    """
     shop.report.log(f"Building from source: {', '.join(package.name for package in packages)}")
     runner = shop.spaces()
     target = runner.room.tmp / "built"
@@ -49,7 +53,7 @@ def build(packages: list[lock.Package], resolution: Resolution, shop: Workshop) 
         command += ["--exclude-newer", resolution.exclude_newer]
     outcome = runner.run((*command, *(package.requirement for package in packages)), uv.INSTALL_TIMEOUT_S)
     if not outcome.ok:
-        raise build_failure(outcome.text, reason(outcome.lines))
+        raise build_failure(outcome.text, reason(outcome.lines), brought)
     return [_find(runner.room.cache, package) for package in packages]
 
 

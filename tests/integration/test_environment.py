@@ -292,6 +292,35 @@ def test_a_package_that_cannot_be_built_says_why(settings: Settings) -> None:
     assert half_built(settings) == []
 
 
+BROKEN_SETUPS = {
+    "raises": ("raise RuntimeError('no luck')\n", 'File "setup.py", line 3', "RuntimeError: no luck", "Correct it"),
+    "imports": ("import numpy\n", 'File "setup.py", line 3', "No module named 'numpy'", "build-system.requires"),
+    "compiles": (
+        "setup(name='b', version='1', ext_modules=[Extension('b', ['b.c'])])\n",
+        "b.c:1:10: fatal error: nothing_here.h",
+        "Failed to build `b @ ./libs/own`",
+        "Correct it",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_SETUPS)
+def test_a_project_of_the_space_that_cannot_be_built_is_named(settings: Settings, how: str) -> None:
+    code, line, cause, hint = BROKEN_SETUPS[how]
+    setup = f"from setuptools import Extension, setup\n\n{code}"
+    files = {"libs/own/setup.py": setup.encode(), "libs/own/b.c": b"#include <nothing_here.h>\n"}
+    with pytest.raises(WheelBuildFailed) as caught:
+        TinySpace(settings=settings, requirements="./libs/own\n", files=files).build()
+    error = caught.value
+    assert error.message == "./libs/own, which the Space brings itself, could not be built."
+    assert hint in error.hint
+    text = "\n".join(error.lines)
+    assert line in text and cause in text
+    assert "build_meta.py" not in text, "the backend's own frames"
+    assert "/src/0/" not in text, "where it was built"
+    assert half_built(settings) == []
+
+
 def half_built(settings: Settings) -> list[str]:
     if not settings.environments_dir.is_dir():
         return []
