@@ -1,0 +1,376 @@
+"""The chat tabs in a browser, over a core that follows a script: what a guest and the owner do with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from app.inference import catalog
+from app.inference.catalog import Preset
+from app.inference.types import GenerateRequest, Queued, Started
+from spaces_runner import core as core_service
+from spaces_runner.settings import Settings
+from tests.support.home import make_settings, open_directory
+from tests.support.inference_server import TOKEN as CORE_TOKEN
+from tests.support.inference_server import ScriptedService, Step, delta, finished, saying
+from tests.support.inference_server import serving as serving_core
+from tests.support.web import TOKEN, WebServer, serving
+
+pytestmark = pytest.mark.browser
+
+SLOW_MS = 30_000
+SLOWLY = "SLOWLY"  # a message with this word gets an answer that takes a minute
+
+
+def script(request: GenerateRequest) -> list[Step]:
+    """Says what it was asked, and how often it was asked before."""
+    text = request.prompt.messages[-1].text
+    if SLOWLY in text:
+        words: list[Step] = [step for number in range(600) for step in (delta(f"word{number} "), 0.1)]
+        return [Queued(position=2), 1.5, Started(prompt_tokens=7, reused_tokens=0, seed=1), *words, finished(600)]
+    pictures = f" and {len(request.prompt.images)} picture" if request.prompt.images else ""
+    return saying("You ", "said ", f"**{text}**{pictures}.")
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[tuple[str, ScriptedService]]:
+    service = ScriptedService(script=script, offered=catalog.read(Preset.DEMO))
+    with serving_core(service) as address:
+        yield address, service
+
+
+@pytest.fixture
+def service(core: tuple[str, ScriptedService]) -> ScriptedService:
+    return core[1]
+
+
+@pytest.fixture(scope="module")
+def chat_settings(package_cache: Path) -> Settings:
+    return make_settings(open_directory("sr-chat-"), package_cache)
+
+
+@pytest.fixture(scope="module")
+def server(
+    chat_settings: Settings, core: tuple[str, ScriptedService], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WebServer]:
+    said = {"SPACES_RUNNER_CORE_TOKEN": CORE_TOKEN}
+    with serving(chat_settings, tmp_path_factory.mktemp("chat"), ["--core", core[0]], said) as started:
+        yield started
+
+
+@pytest.fixture
+def context(browser: Browser, server: WebServer) -> Iterator[BrowserContext]:
+    opened = browser.new_context(
+        viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
+    opened.set_default_timeout(SLOW_MS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def guest(context: BrowserContext, server: WebServer) -> Page:
+    return come(context, server.url)
+
+
+def come(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.goto(url)
+    expect(tab(page, "Guanaco")).to_be_visible(timeout=SLOW_MS)
+    # The notice comes from the server: by then the page has asked for what it shows.
+    tab(page, "Guanaco").click()
+    expect(page.get_by_text("Demo weights.").locator("visible=true").first).to_be_visible(timeout=SLOW_MS)
+    return page
+
+
+def tab(page: Page, name: str) -> Locator:
+    return page.get_by_role("tab", name=name, exact=True).locator("visible=true")
+
+
+def send(page: Page, text: str, room: str = "guanaco") -> None:
+    box = page.locator(f"#{room}-box textarea")
+    box.fill(text)
+    box.press("Enter")
+
+
+def answers(page: Page, room: str = "guanaco") -> Locator:
+    return page.locator(f"#{room}-chat .bot.message")
+
+
+def expect_answer(page: Page, words: str | re.Pattern[str], room: str = "guanaco") -> None:
+    expect(answers(page, room).last).to_contain_text(words, timeout=SLOW_MS)
+
+
+def expect_done(page: Page, room: str = "guanaco") -> None:
+    expect(answers(page, room).last.locator(".sr-foot")).to_contain_text("tokens/s", timeout=SLOW_MS)
+
+
+def test_a_guest_chats_and_finds_it_again(guest: Page, service: ScriptedService) -> None:
+    send(guest, "good day")
+    expect_answer(guest, "You said good day.")
+    expect_done(guest)
+    expect(answers(guest).last.locator(".sr-foot")).to_have_text(
+        "3 tokens · 4.0 tokens/s · 7 tokens read · CPU · demo weights"
+    )
+    expect(guest.locator("#guanaco-box textarea")).to_have_value("")
+    asked = service.requests[-1]
+    assert asked.client.startswith("owner/guest-") and asked.sampling.max_tokens == 64  # the small weights' own
+    guest.reload()
+    expect_answer(guest, "You said good day.")
+    send(guest, "and again")
+    expect_answer(guest, "You said and again.")
+    assert service.requests[-1].prompt.messages[0].text == "good day"
+
+
+def test_retry_edit_undo_and_copy(guest: Page, service: ScriptedService) -> None:
+    send(guest, "first")
+    expect_done(guest)
+    before = len(service.requests)
+    chat = guest.locator("#guanaco-chat")
+    chat.get_by_role("button", name="Retry").click()
+    guest.wait_for_timeout(500)
+    expect_done(guest)
+    assert len(service.requests) == before + 1
+    assert service.requests[-1].prompt.messages == service.requests[-2].prompt.messages
+
+    chat.get_by_role("button", name="Copy message").last.click()
+    guest.wait_for_timeout(300)
+    assert guest.evaluate("navigator.clipboard.readText()") == "You said **first**."
+
+    chat.get_by_role("button", name="Edit").click()
+    chat.locator("textarea").fill("second")
+    chat.get_by_role("button", name="Submit").click()
+    expect_answer(guest, "You said second.")
+    assert [message.text for message in service.requests[-1].prompt.messages] == ["second"]
+
+    expect_done(guest)
+    chat.get_by_role("button", name="Undo").click()
+    expect(guest.locator("#guanaco-box textarea")).to_have_value("second")
+    expect(answers(guest)).to_have_count(0)
+
+
+def test_an_example_is_asked(guest: Page) -> None:
+    guest.get_by_text("What is the capital of France?").click()
+    expect_answer(guest, "You said What is the capital of France?")
+
+
+def test_stop_frees_the_core_and_keeps_what_was_written(guest: Page, service: ScriptedService) -> None:
+    send(guest, SLOWLY)
+    expect_answer(guest, "2 before you")
+    expect_answer(guest, "word3")
+    asked = service.requests[-1].id
+    begun = time.monotonic()
+    guest.locator("#guanaco-box .stop-button").click()
+    until(lambda: asked in service.cancelled, 3)
+    assert service.cancelled[asked] - begun < 2
+    expect_answer(guest, "Stopped")
+    expect_answer(guest, "word3")
+    send(guest, "still there")
+    expect_answer(guest, "You said still there.")
+
+
+def test_a_closed_page_frees_the_core_and_loses_nothing(
+    context: BrowserContext, guest: Page, server: WebServer, service: ScriptedService
+) -> None:
+    send(guest, SLOWLY)
+    expect_answer(guest, "word3")
+    asked = service.requests[-1].id
+    guest.close()
+    until(lambda: asked in service.cancelled, 10)
+    again = come(context, server.url)
+    expect_answer(again, "word3")
+    expect_answer(again, "Interrupted")
+
+
+def until(condition: object, seconds: float) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def test_conversations_are_listed_searched_renamed_saved_and_deleted(guest: Page) -> None:
+    for text in ("about apples", "about pears"):
+        send(guest, text)
+        expect_answer(guest, f"You said {text}.")
+        expect_done(guest)
+        guest.locator("#guanaco-new").click()
+        expect(answers(guest)).to_have_count(0)
+    talks = guest.locator("#guanaco-talks li")
+    expect(talks).to_have_count(2)
+    guest.locator("#guanaco-search").get_by_role("textbox").fill("apples")
+    expect(talks).to_have_count(1)
+    talks.get_by_role("button", name="about apples").click()
+    expect_answer(guest, "You said about apples.")
+    guest.once("dialog", lambda dialog: dialog.accept("Fruit"))
+    guest.get_by_role("button", name="Rename about apples").click()
+    expect(talks.get_by_role("button", name="Fruit", exact=True)).to_be_visible()
+    with guest.expect_download() as saved:
+        guest.get_by_role("link", name="Save Fruit as JSON").click()
+    document = json.loads(Path(saved.value.path()).read_text())
+    assert [message["content"] for message in document["messages"]] == ["about apples", "You said **about apples**."]
+    with guest.expect_download() as saved:
+        guest.get_by_role("link", name="Save Fruit as Markdown").click()
+    assert Path(saved.value.path()).read_text().startswith("# Fruit\n")
+    guest.once("dialog", lambda dialog: dialog.accept())
+    guest.get_by_role("button", name="Delete Fruit").click()
+    expect(answers(guest)).to_have_count(0)
+    expect(talks).to_have_count(0)
+
+
+def test_users_do_not_see_each_other(browser: Browser, guest: Page, server: WebServer) -> None:
+    send(guest, "my secret")
+    expect_done(guest)
+    href = guest.get_by_role("link", name="as JSON").get_attribute("href")
+    others = [server.url, server.link]
+    for url in others:
+        other = browser.new_context()
+        try:
+            page = come(other, url)
+            assert "my secret" not in page.content()
+            answer = page.request.get(f"{server.url}{href}")
+            assert answer.status == 404
+        finally:
+            other.close()
+
+
+def test_the_owner_sees_the_same_in_two_browsers(browser: Browser, context: BrowserContext, server: WebServer) -> None:
+    page = come(context, server.link)
+    send(page, f"owner {SLOWLY}")
+    expect_answer(page, "word1")
+    second = browser.new_context()
+    try:
+        other = come(second, server.link)
+        expect_answer(other, "word9")
+        other.locator("#guanaco-box .stop-button").click()
+        expect_answer(page, "Stopped")
+        expect_answer(other, "Stopped")
+    finally:
+        second.close()
+
+
+def test_alpaca_has_instruction_input_and_output(guest: Page, service: ScriptedService) -> None:
+    tab(guest, "Alpaca-LoRA").click()
+    guest.get_by_label("Instruction", exact=True).fill("Translate.")
+    guest.locator("#alpaca-input textarea").fill("dog")
+    guest.locator("#alpaca-submit").click()
+    expect(guest.locator("#alpaca-output textarea")).to_have_value("You said **dog**.", timeout=SLOW_MS)
+    expect(guest.locator("#alpaca-foot")).to_contain_text("demo weights")
+    assert "### Input:\ndog" in service.requests[-1].prompt.text
+    guest.reload()
+    tab(guest, "Alpaca-LoRA").click()
+    expect(guest.locator("#alpaca-output textarea")).to_have_value("You said **dog**.", timeout=SLOW_MS)
+    expect(guest.get_by_label("Instruction", exact=True)).to_have_value("Translate.")
+
+
+def test_mpt_chats_follows_instructions_and_goes_on_with_a_story(guest: Page, service: ScriptedService) -> None:
+    tab(guest, "MPT-7B").click()
+    send(guest, "to chat", "mpt-chat")
+    expect_answer(guest, "You said to chat.", "mpt-chat")
+    tab(guest, "Instruct").click()
+    for text in ("one", "two"):
+        send(guest, text, "mpt-instruct")
+        expect_answer(guest, f"You said {text}.", "mpt-instruct")
+        expect_done(guest, "mpt-instruct")
+    assert [message.text for message in service.requests[-1].prompt.messages] == ["two"]
+    tab(guest, "StoryWriter").click()
+    story = guest.locator("#storywriter-text textarea")
+    story.fill("Once. ")
+    guest.get_by_role("button", name="Go on").click()
+    expect(story).to_have_value("Once. You said **Once. **.", timeout=SLOW_MS)
+    expect(guest.locator("#storywriter-foot")).to_contain_text("tokens/s")
+    guest.get_by_role("button", name="Take it back").click()
+    expect(story).to_have_value("Once. ")
+
+
+def test_llava_is_shown_a_picture(guest: Page, service: ScriptedService, tmp_path: Path) -> None:
+    Image.new("RGB", (48, 48), (200, 30, 30)).save(tmp_path / "red.png")
+    tab(guest, "LLaVA").click()
+    guest.locator("#llava-box input[type=file]").set_input_files(tmp_path / "red.png")
+    expect(guest.locator("#llava-box img")).to_be_visible()
+    send(guest, "Which colour?", "llava")
+    expect_answer(guest, "You said Which colour? and 1 picture.", "llava")
+    assert service.requests[-1].prompt.images[0] == (tmp_path / "red.png").read_bytes()
+    guest.reload()
+    tab(guest, "LLaVA").click()
+    picture = guest.locator("#llava-chat img").first
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    assert picture.evaluate("image => image.naturalWidth") == 48
+
+
+def test_what_cannot_be_done_is_a_sentence(guest: Page, tmp_path: Path) -> None:
+    tab(guest, "LLaVA").click()
+    (tmp_path / "no.png").write_text("root:x:0:0")
+    guest.locator("#llava-box input[type=file]").set_input_files(tmp_path / "no.png")
+    guest.wait_for_timeout(1000)
+    send(guest, "look", "llava")
+    expect(guest.locator("#llava-problem").get_by_role("alert")).to_contain_text("That file is no picture.")
+
+
+def test_a_phone_needs_no_sideways_scrolling(browser: Browser, server: WebServer) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    try:
+        page = come(context, server.url)
+        send(page, "a_word_that_is_very_long_" * 12)
+        expect_done(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    finally:
+        context.close()
+
+
+def test_without_a_core_the_page_says_so(
+    browser: Browser, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with serving(settings, tmp_path_factory.mktemp("away"), ["--core", "http://127.0.0.1:9"]) as away:
+        context = browser.new_context()
+        try:
+            page = context.new_page()
+            page.goto(away.link)
+            tab(page, "Guanaco").click(timeout=SLOW_MS)
+            notice = page.locator(".sr-notice").locator("visible=true").get_by_role("alert")
+            expect(notice).to_contain_text("The models are not there.", timeout=SLOW_MS)
+            expect(notice).to_contain_text("spaces-runner core logs")
+            send(page, "anybody?")
+            expect_answer(page, "does not answer")
+        finally:
+            context.close()
+
+
+@pytest.mark.parametrize("who", ["guest", "owner"])
+def test_a_program_chats(server: WebServer, service: ScriptedService, who: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"} if who == "owner" else None
+    url = f"{server.url}/studio/" if who == "owner" else f"{server.url}/"
+    client = Client(url, headers=headers, verbose=False)
+    said = client.predict("guanaco-7b", "hello", [{"role": "user", "content": "before"}], api_name="/chat")
+    assert said == "You said **hello**."
+    assert [message.text for message in service.requests[-1].prompt.messages] == ["before", "hello"]
+    with pytest.raises(Exception, match="There is no model 'bogus'"):
+        client.predict("bogus", "hello", api_name="/chat")
+
+
+def test_the_pages_own_core_is_started_and_answers(
+    browser: Browser, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The real models, in their demo weights: nobody started a core before the first visitor came."""
+    with serving(settings, tmp_path_factory.mktemp("own")) as own:
+        context = browser.new_context()
+        try:
+            page = context.new_page()
+            page.goto(own.url)
+            expect(tab(page, "Guanaco")).to_be_visible(timeout=SLOW_MS)
+            send(page, "What is the capital of France?")
+            expect(answers(page).last.locator(".sr-foot")).to_contain_text("tokens/s", timeout=180_000)
+            expect_answer(page, "Paris")
+            expect_answer(page, "demo weights")
+        finally:
+            context.close()
+            core_service.stop(settings)
