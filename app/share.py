@@ -11,8 +11,6 @@ from spaces_runner import tunnel
 from spaces_runner.errors import RunnerError
 from spaces_runner.settings import Settings
 
-RETRY_S = (5.0, 15.0, 60.0, 300.0)
-
 
 @dataclass(slots=True)
 class PageLink:
@@ -26,6 +24,7 @@ class PageLink:
     token: str = field(repr=False)
     hosts: Hosts
     say: Callable[[str], None]
+    retry_s: tuple[float, ...] = (5.0, 15.0, 60.0, 300.0)  # after a loss, after a failure, and after the next ones
     url: str | None = None
     _tunnel: tunnel.Tunnel | None = None
     _lost: threading.Event = field(default_factory=threading.Event)
@@ -50,7 +49,7 @@ class PageLink:
                     self.say("The public link was lost; opening a new one.")
             else:
                 failures += 1
-            self._ended.wait(RETRY_S[min(failures, len(RETRY_S) - 1)])
+            self._ended.wait(self.retry_s[min(failures, len(self.retry_s) - 1)])
 
     def _open(self) -> bool:
         self._lost.clear()

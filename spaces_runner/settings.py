@@ -38,6 +38,7 @@ class Settings:
     port_base: int = 20000  # below the range from which the kernel takes ports for outgoing connections
     disk_floor_bytes: int = 2 * 1024**3
     network_stall_s: int = 60  # a transfer that brings nothing for so long is given up
+    link_retry_s: float = 30.0  # until a public link that could not be had is tried for again; then ever longer
 
     # The rooms of the state directory. What a Space's user must reach lies under parents that all may enter (0755).
 

@@ -143,3 +143,5 @@ class Attempt:
     def _relink(self, port: int, url: str | None) -> None:
         if self._app is not None and self._shown is not None and self._shown.port == port:
             self._journal.running(self._shown.local_url, url)
+            if url is not None:
+                self._journal.withdraw(ShareFailed.code)

@@ -57,6 +57,13 @@ class Journal:
     def found(self, finding: Finding) -> None:
         self.note(Found(at=time.time(), finding=finding))
 
+    def withdraw(self, code: str) -> None:
+        """Findings of this code hold no longer. That they once did, the events still say."""
+        left = [finding for finding in self._findings if finding.code != code]
+        if len(left) < len(self._findings):
+            self._findings = left
+            self.change(findings=left)
+
     def change(self, **changes: Any) -> None:
         """Columns of the run's row, without an event."""
         self._store.update(self._run_id, changes)

@@ -10,7 +10,7 @@ from spaces_runner.settings import Settings
 from spaces_runner.tunnel import Ticket, Tunnel, fetch_ticket
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries for a link that was lost
-LATER_S, LATEST_S = 30.0, 1800.0  # ... and for one that could not be had: most often there is no way out at all
+LATEST_S = 1800.0  # ... and for one that could not be had, at most: most often there is no way out at all
 
 
 class Links:
@@ -81,7 +81,8 @@ class Links:
             self._on_failed(error)
         if port not in self._wanted:
             self._wanted.add(port)
-            Thread(target=self._keep_trying, args=(port, LATER_S, LATEST_S), name="later", daemon=True).start()
+            pauses = (self._settings.link_retry_s, LATEST_S)
+            Thread(target=self._keep_trying, args=(port, *pauses), name="later", daemon=True).start()
         return None
 
     def _start(self, ticket: Ticket, port: int) -> str:

@@ -16,7 +16,7 @@ from spaces_runner.logfile import dropped, files
 from spaces_runner.process import read_process
 from spaces_runner.shim.supervisor import Backoff
 from spaces_runner.store import Store
-from spaces_runner.types import Exited, Failed, Found, Stage, StageChanged
+from spaces_runner.types import Exited, Failed, Stage, StageChanged
 from tests.support.shims import SERVE, Shim, Shims, files_with, until
 
 QUICK = Backoff(first_s=0.05, healthy_s=60.0, crashes=5)
@@ -373,18 +373,6 @@ def test_a_long_home_still_has_a_socket(shims: Shims) -> None:
     assert room.is_dir()
     control.stop(shim.id, shims.settings)
     assert not room.exists()
-
-
-def test_a_missing_link_is_a_finding(shims: Shims) -> None:
-    shims.settings = replace(shims.settings, share_server="http://127.0.0.1:9/none")
-    shim = shims.start(SERVE, share=True)
-    status = shim.until_stage(Stage.RUNNING, timeout=40).status
-    assert get(status.local_url) == "ok"
-    until(lambda: bool(shim.run.status.findings))
-    assert [finding.code for finding in shim.run.status.findings] == ["share_failed"]
-    assert shim.run.status.share_url is None
-    found = [event for _, event in Store(shims.settings).events(shim.admission.run_id) if isinstance(event, Found)]
-    assert len(found) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

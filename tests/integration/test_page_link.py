@@ -1,0 +1,95 @@
+"""The page's own public link: had, lost, had again, and never in the way of the page."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from app.hosts import Hosts
+from app.share import PageLink
+from spaces_runner.settings import Settings
+from tests.support.share import Share
+from tests.support.shims import until
+
+PATIENCE_S = 40.0
+
+
+class Said:
+    """The lines that the link said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+
+    def beginning(self, start: str) -> list[str]:
+        return [line for line in self.lines if line.startswith(start)]
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def link(settings: Settings, share: Share, said: Said) -> Iterator[PageLink]:
+    """A link to a port that is listened on, tried for again at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        made = PageLink(
+            settings=share.settings(settings),
+            port=server.getsockname()[1],
+            token="page-token",
+            hosts=Hosts(),
+            say=said,
+            retry_s=(0.1,),
+        )
+        yield made
+        made.stop()
+
+
+def clients() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "--server_addr" in child.cmdline()]
+
+
+def answers_to(link: PageLink, url: str) -> bool:
+    """Whether the page's gate knows the host of a link. The stand-in's are loopback ones, which it always knows."""
+    return urlsplit(url).netloc in link.hosts._https
+
+
+def test_a_link_is_said_with_the_token_once_the_server_is_back(link: PageLink, share: Share, said: Said) -> None:
+    share.down = True
+    link.start()
+    until(lambda: len(said.beginning("No public link: ")) >= 2, PATIENCE_S)
+    assert "local link" in said.lines[0]
+    assert link.url is None
+    share.down = False
+    until(lambda: bool(said.beginning("Public link: ")), PATIENCE_S)
+    assert said.lines[-1] == f"Public link: {link.url}/?token=page-token"
+
+
+def test_a_link_that_is_lost_is_opened_anew(link: PageLink, said: Said) -> None:
+    link.start()
+    until(lambda: bool(said.beginning("Public link: ")), PATIENCE_S)
+    first = str(link.url)
+    assert answers_to(link, first)
+    [client] = clients()
+    client.kill()
+    until(lambda: len(said.beginning("Public link: ")) == 2, PATIENCE_S)
+    second = str(link.url)
+    assert said.lines[1] == "The public link was lost; opening a new one."
+    assert first != second
+    assert answers_to(link, second) and not answers_to(link, first)
+
+
+def test_a_link_that_was_stopped_is_not_opened_again(link: PageLink, said: Said) -> None:
+    link.start()
+    until(lambda: bool(said.beginning("Public link: ")), PATIENCE_S)
+    link.stop()
+    until(lambda: not clients(), PATIENCE_S)
+    assert link.url is None
+    assert len(said.lines) == 1, "an end that was asked for is no loss"
