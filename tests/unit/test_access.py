@@ -288,3 +288,52 @@ def test_every_answer_is_protected(gate: Gate, signed_in: bool) -> None:
 
 def test_the_token_is_not_in_the_gates_repr(gate: Gate) -> None:
     assert not re.search(TOKEN, repr(gate))
+
+
+@pytest.fixture
+def open_gate(gate: Gate) -> Gate:
+    """One that lets guests in."""
+    gate.private = False
+    return gate
+
+
+def guest_cookie(gate: Gate, base: str = LOCAL) -> dict[str, str]:
+    return {"cookie": ask(gate, "/", base=base).headers["set-cookie"].partition(";")[0]}
+
+
+@pytest.mark.parametrize("base", [LOCAL, SHARE])
+def test_a_guest_gets_a_name_that_is_not_the_cookie(open_gate: Gate, base: str) -> None:
+    first = ask(open_gate, "/", base=base)
+    assert first.status_code == 200 and "HttpOnly" in first.headers["set-cookie"]
+    cookie = guest_cookie(open_gate, base)
+    name = ask(open_gate, "/config", base=base, headers=cookie).text.rpartition(" ")[2]
+    assert re.fullmatch("guest-[0-9a-f]{32}", name)
+    assert "set-cookie" not in ask(open_gate, "/", base=base, headers=cookie).headers
+    again = ask(open_gate, "/config", base=base, headers={"cookie": cookie["cookie"].partition("=")[0] + f"={name}"})
+    assert again.text.endswith(" None")
+
+
+@pytest.mark.parametrize(
+    "path", ["/studio", "/studio/", "/studio/config", "/metrics", "/v1/models", "/gradio_api/user"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_a_guest_is_no_owner(open_gate: Gate, path: str, method: str) -> None:
+    assert ask(open_gate, path, method=method, headers=guest_cookie(open_gate)).status_code == 401
+
+
+def test_a_foreign_page_cannot_act_as_a_guest(open_gate: Gate) -> None:
+    headers = {**guest_cookie(open_gate, SHARE), "origin": OTHER_SHARE}
+    assert ask(open_gate, "/gradio_api/queue/join", base=SHARE, method="POST", headers=headers).status_code == 403
+
+
+def test_a_guests_uploads_are_counted(open_gate: Gate) -> None:
+    cookie = guest_cookie(open_gate)
+    statuses = [ask(open_gate, "/gradio_api/upload", method="POST", headers=cookie).status_code for _ in range(9)]
+    assert statuses == [200] * 8 + [429]
+    other = guest_cookie(open_gate)
+    assert ask(open_gate, "/gradio_api/upload", method="POST", headers=other).status_code == 200
+
+
+def test_the_owner_is_led_to_the_owners_page(open_gate: Gate) -> None:
+    answer = ask(open_gate, "/?space=abc", headers={**PAGE, **cookie_of(open_gate)})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/studio/?space=abc")
