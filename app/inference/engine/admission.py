@@ -21,7 +21,8 @@ from app.inference.engine.stopping import StopScanner
 from app.inference.engine.types import Sequence
 from app.inference.errors import BadImage
 from app.inference.families.base import FlatModel
-from app.inference.types import MAX_SEED
+
+EXACT = 2**53  # every whole number below it survives a client that reads numbers as floats
 
 
 class Admission:
@@ -93,7 +94,7 @@ class Admission:
 def seed_of(sequence: Sequence) -> int:
     """Its own, or one drawn now."""
     given = sequence.sampling.seed
-    return given if given is not None else secrets.randbelow(MAX_SEED)
+    return given if given is not None else secrets.randbelow(EXACT)
 
 
 def image_positions(sequence: Sequence, image_token: int | None) -> Ids:

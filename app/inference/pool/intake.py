@@ -66,9 +66,9 @@ def sampling(card: ModelCard, request: GenerateRequest, prompt_tokens: int) -> S
     return replace(request.sampling, max_tokens=min(request.sampling.max_tokens, card.context - prompt_tokens))
 
 
-def stops(card: ModelCard, request: GenerateRequest, of_prompt: Sequence[str]) -> tuple[str, ...]:
-    """The request's, the card's and those of its prompt format, each once."""
-    return tuple(dict.fromkeys((*request.sampling.stop, *card.defaults.stop, *of_prompt)))
+def stops(card: ModelCard, request: GenerateRequest) -> tuple[str, ...]:
+    """The request's and the card's, which are its prompt format's or its owner's in their place; each once."""
+    return tuple(dict.fromkeys((*request.sampling.stop, *card.defaults.stop)))
 
 
 def _with_pictures(loaded: LoadedModel, ids: Sequence[int], count: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.inference.engine import Engine
 
 CONTEXTS = 16  # an engine never has use for a cache of more than so many full contexts
-PAGE_TOKENS = 16
+PAGE_TOKENS = {"cpu": 16, "cuda": 128}  # short pages waste little; long ones keep a graph's lookups few
 MIN_TOKENS = 256
 
 
@@ -46,8 +46,8 @@ def make_engine(loaded: LoadedModel, kv_bytes: int) -> Engine:
 
     from app.inference.engine import Engine, Limits, kv_bytes_per_token
 
-    each = kv_bytes_per_token(loaded)
-    tokens = min(kv_bytes // each, CONTEXTS * loaded.context) // PAGE_TOKENS * PAGE_TOKENS
+    each, page = kv_bytes_per_token(loaded), PAGE_TOKENS[loaded.device.type]
+    tokens = min(kv_bytes // each, CONTEXTS * loaded.context) // page * page
     if tokens < min(MIN_TOKENS, loaded.context):
         raise NoRoom(
             f"The weights leave {kv_bytes / 1024**2:.0f} MiB for the text that is being worked on, "
@@ -55,7 +55,7 @@ def make_engine(loaded: LoadedModel, kv_bytes: int) -> Engine:
             hint="Take a smaller precision, or stop what else uses the device.",
         )
     try:
-        return Engine(loaded, Limits(kv_tokens=tokens, page_tokens=PAGE_TOKENS))
+        return Engine(loaded, Limits(kv_tokens=tokens, page_tokens=page))
     except torch.OutOfMemoryError as error:
         raise NoRoom(f"The device has no room for {tokens} tokens of text: {error}") from error
 

@@ -9,7 +9,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from app.inference import prompts
 from app.inference.errors import GenerationFailed, InferenceError, Interrupted, ModelUnavailable, UnknownModel
 from app.inference.loaded import LoadedModel
 from app.inference.pool import intake
@@ -206,7 +205,7 @@ def _sequence(
         prompt_ids=ids,
         pixels=intake.pixels(loaded, shown),
         sampling=intake.sampling(card, request, len(ids)),
-        stop=intake.stops(card, request, prompts.stops(card.prompt)),
+        stop=intake.stops(card, request),
         sink=channel.put,
     )
 

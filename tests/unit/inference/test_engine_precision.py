@@ -43,7 +43,9 @@ def make(precision: Precision, folder: Path) -> Any:
         return sharpen(tiny_llama(), 0).to(torch.bfloat16)
     if not folder.exists():
         tiny_llama().save_pretrained(folder)
-    return LlamaForCausalLM.from_pretrained(folder, quantization_config=BitsAndBytesConfig(**OPTIONS[precision])).eval()
+    quantised: Any = BitsAndBytesConfig  # which has no types
+    model: Any = LlamaForCausalLM.from_pretrained(folder, quantization_config=quantised(**OPTIONS[precision]))
+    return model.eval()
 
 
 def texts() -> list[list[int]]:
