@@ -1,14 +1,15 @@
 """A command whose text options and flags stay what was typed.
 
 Typer has pydantic read every option, and importing pydantic takes a third of the time in which this command line has
-started a Space. Text and flags need no reading.
+started a Space. Text and flags need no reading. Typer has no public name for what reads an option; the two private
+ones here, `RuntimeParam` and `_runtime_param`, are why pyproject.toml bounds its version.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from typer._click import Context  # Typer has no public name for these two
 from typer._coercion import RuntimeParam
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
@@ -23,25 +24,23 @@ class AsTyped(RuntimeParam):
 class Verb(TyperCommand):
     """Give it to `app.command` as `cls`. Options of other types are read as Typer does."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        take_as_typed(self, ctx)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> list[Any]:
+        return as_typed(super().get_params(ctx))
 
 
 class Verbs(TyperGroup):
     """Give it to `typer.Typer` as `cls`."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        take_as_typed(self, ctx)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> list[Any]:
+        return as_typed(super().get_params(ctx))
 
 
-def take_as_typed(command: TyperCommand | TyperGroup, ctx: Context) -> None:
-    for param in command.get_params(ctx):
-        if isinstance(param, TyperArgument | TyperOption) and param.type_descriptor.annotation in (
-            str,
-            bool,
-            list[str],
-        ):
+def as_typed(params: Iterable[object]) -> list[object]:
+    """The parameters of a command, --help among them, with what reads them replaced where nothing is to be read."""
+    found = list(params)
+    for param in found:
+        if isinstance(param, TyperArgument | TyperOption):
             about = param.type_descriptor
-            param._runtime_param = AsTyped(parameter_info=about.parameter_info, annotation=about.annotation)
+            if about.annotation in (str, bool, list[str]):
+                param._runtime_param = AsTyped(parameter_info=about.parameter_info, annotation=about.annotation)
+    return found
