@@ -202,17 +202,14 @@ def test_truncation_leaves_room_for_an_answer() -> None:
     run(test())
 
 
-def test_stop_strings_of_request_card_and_prompt_are_merged() -> None:
+def test_stop_strings_of_request_and_card_are_merged() -> None:
     card = make_card("a", prompt="guanaco", defaults=SamplingParams(stop=("END",)))
 
     async def test() -> None:
         workshop = Workshop()
         async with pool_of(workshop, card) as pool:
             await events_of(pool, "a", sampling=SamplingParams(max_tokens=1, stop=("mine", "END")))
-            stop = workshop.engines["a"].seen[0].stop
-            assert stop[:2] == ("mine", "END")
-            assert len(stop) == len(set(stop))
-            assert any("### Human" in text for text in stop)
+            assert workshop.engines["a"].seen[0].stop == ("mine", "END")
 
     run(test())
 
