@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spaces_runner.cli.face import AsJson, Face, Style, opened
-from spaces_runner.cli.options import Env, Gpu, PythonVersion, Refresh, Secret, SpaceText, secrets, variables
+from spaces_runner.cli.options import Env, Gpu, PythonVersion, Refresh, Secret, SpaceText, secrets, space_ref, variables
 from spaces_runner.cli.patch import show_diff
 from spaces_runner.cli.progress import renderer, say_finding
 from spaces_runner.format import size
@@ -32,10 +32,8 @@ def inspect(  # noqa: PLR0913, PLR0917  # one parameter per option
 
     Its files, versions, packages, patch, findings, and how it fits the GPU.
     """
-    from spaces_runner.ref import parse
-
     with opened(as_json) as face:
-        ref = parse(space, face.settings)
+        ref = space_ref(space, face)
         names = tuple(secrets(secret, face))
         options = RunOptions(
             gpu=gpu, python=python, variables=variables(env, face), secret_names=names, refresh=refresh

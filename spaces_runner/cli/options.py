@@ -6,11 +6,13 @@ import getpass
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spaces_runner.cli.face import Face, Style
+from spaces_runner.types import RefKind, SpaceRef
 
 SpaceText = Annotated[
     str,
@@ -48,6 +50,16 @@ Model = Annotated[
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def space_ref(text: str, face: Face) -> SpaceRef:
+    """What was pasted. Raises RefError. Says so where it means the Hub although such a directory is here."""
+    from spaces_runner.ref import parse
+
+    ref = parse(text, face.settings)
+    if ref.kind is RefKind.HUB and (here := Path(ref.source)).is_dir():
+        face.say(f"{here} is taken for a Space on the Hub; the directory would be ./{here}", Style.YELLOW)
+    return ref
 
 
 def variables(given: Sequence[str] | None, face: Face) -> dict[str, str]:

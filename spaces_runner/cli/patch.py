@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spaces_runner.cli.face import AsJson, Face, Style, opened
+from spaces_runner.cli.options import space_ref
 from spaces_runner.errors import ConfigError, NoAppFile, PatchError, RefError
 from spaces_runner.format import finding_lines
 from spaces_runner.sanitize import clean_line
@@ -56,10 +57,9 @@ def of_space(source: str, write: bool, face: Face) -> Patch:
     from spaces_runner.checkout import obtain
     from spaces_runner.patch.source import patch_tree
     from spaces_runner.patch.writing import apply
-    from spaces_runner.ref import parse
     from spaces_runner.report import Reporter
 
-    ref = parse(source, face.settings)
+    ref = space_ref(source, face)
     if ref.kind is RefKind.DIRECTORY:
         there = Checkout(ref=ref, commit="", path=ref.source)
         changes = patch_tree(Path(ref.source), described(there))

@@ -21,6 +21,7 @@ from spaces_runner.cli.options import (
     Share,
     SpaceText,
     secrets,
+    space_ref,
     variables,
 )
 from spaces_runner.cli.watch import Watch, leaving, say_end, stopping
@@ -50,10 +51,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
     Without --detach the app's log follows until Ctrl-C, which stops the Space. What stands after -- goes to the app.
     """
     from spaces_runner import control
-    from spaces_runner.ref import parse
 
     with opened(as_json) as face:
-        ref = parse(space, face.settings)
+        ref = space_ref(space, face)
         values = secrets(secret, face)
         options = RunOptions(
             share=share,

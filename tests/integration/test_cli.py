@@ -114,6 +114,14 @@ def test_what_names_no_space_gets_a_sentence(cli: Cli) -> None:
     assert cli.data("ps") == []
 
 
+@pytest.mark.parametrize("verb", ["run", "inspect", "patch"])
+def test_a_directory_without_its_dot_is_the_hub_and_that_is_said(cli: Cli, verb: str) -> None:
+    done = cli(verb, "examples/hello-interface", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "the directory would be ./examples/hello-interface" in done.stderr
+    assert "BUILD_ERROR in clone" in done.stderr
+
+
 def test_nothing_runs_at_first(cli: Cli) -> None:
     assert cli.data("ps") == []
     done = cli("ps")
