@@ -17,8 +17,8 @@ from training.corpus import documents
 from training.optimise import Batch, Schedule, train
 from training.tasks import Course
 
-ADDING = Schedule(steps=600, rate=2e-3, decay=0.5)
-READING = Schedule(steps=1200, rate=2e-3, warm_up=100)
+ADDING = Schedule(steps=800, rate=2e-3, decay=0.5)
+READING = Schedule(steps=1200, rate=1e-3, decay=0.3, warm_up=100)
 ROWS, LENGTH = 12, 128  # of what is read
 SUMS = 64  # rows of one sum each
 SUM_SHARES = (("sum", 0.6), ("sum_note", 0.4))

@@ -1,6 +1,6 @@
 """Tokenizers in the originals' formats, trained on a few thousand documents.
 
-LLaMA's is SentencePiece-like BPE with bytes to fall back on; MPT's is GPT-NeoX's byte-level BPE. A number up to 40 is
+LLaMA's is SentencePiece-like BPE with bytes to fall back on; MPT's is GPT-NeoX's byte-level BPE. A number up to 60 is
 one token, apart from the space before it: the same token wherever it stands.
 """
 
@@ -17,7 +17,7 @@ LLAMA_SPECIALS = ("<unk>", "<s>", "</s>")
 LLAMA_BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 MPT_SPECIALS = ("<|endoftext|>", "<|padding|>", "<|im_start|>", "<|im_end|>")
 NUMBERS = pre_tokenizers.Split(Regex(r"\d+"), "isolated")
-EVERY_NUMBER = [" ".join(str(number) for number in range(10, 41))] * 200
+EVERY_NUMBER = [" ".join(str(number) for number in range(10, 61))] * 200
 
 
 def llama(texts: Iterable[str], size: int, added: Sequence[str] = ()) -> LlamaTokenizer:
