@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -21,6 +22,7 @@ from app.inference.engine.types import EngineStats, Failed, Limits, Sequence
 from app.inference.errors import (
     BadImage,
     BadRequest,
+    GenerationFailed,
     ImagesNotSupported,
     InferenceError,
     PromptTooLong,
@@ -224,6 +226,10 @@ class Engine:
     def _deliver(self, one: Running, token: int, logprob: float) -> None:
         if one.ticket.cancelled:
             return  # the next step clears up
+        if math.isnan(logprob):
+            broken = GenerationFailed("The model's scores are not numbers.", hint="Try again, or in another precision.")
+            self._end(one, Failed(error=broken))
+            return
         delta, finished = collect(one, token, logprob, self._known)
         self._intake.tell(one.ticket, delta)
         if finished is not None:

@@ -108,7 +108,8 @@ def choose(chances: Tensor, numbers: Tensor) -> Tensor:
     total = summed[:, -1:]
     # A product may round up to the total, which nothing passes.
     wanted = torch.minimum(numbers[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(summed, wanted, right=True)[:, 0]
+    # Scores that are no numbers pass nothing, and a wrong index would end more than this row.
+    return torch.searchsorted(summed, wanted, right=True)[:, 0].clamp(max=chances.shape[1] - 1)
 
 
 def uniform(seeds: Tensor, numbers: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor
 from app.inference.engine.kv import Grant
 from app.inference.types import SamplingParams
 
+COLDEST = 1e-3  # a temperature below it chooses the likeliest token anyway, and may divide a score beyond all numbers
+
 
 class Seats:
     """Tables [seats + 1, ...]. The last seat is nobody's: rows that only fill up a batch sit there."""
@@ -32,7 +34,7 @@ class Seats:
     def take(self, params: SamplingParams, seed: int, prompt: Tensor) -> int:
         """A seat for a request. `prompt` [n]: its token ids."""
         seat = self._free.pop()
-        self.temperature[seat] = 1.0 if params.greedy else params.temperature
+        self.temperature[seat] = 1.0 if params.greedy else max(params.temperature, COLDEST)
         self.top_p[seat] = params.top_p
         self.top_k[seat] = 1 if params.greedy else min(params.top_k, self.seen.shape[1])
         self.penalty[seat] = params.repetition_penalty

@@ -33,7 +33,7 @@ class Arena:
 class Alibi:
     """A bias that falls linearly with distance (Press et al., https://arxiv.org/abs/2108.12409).
 
-    It is given relative to the last key. For an earlier query it is off by a constant per head, which softmax ignores.
+    It is given relative to each query's own position: in half precision, what is far from 0 is coarse.
     """
 
     def __init__(self, slopes: Tensor) -> None:
@@ -50,9 +50,13 @@ class Alibi:
 
     def of_rows(self, lengths: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
         """[n, heads, 1, longest] for rows of `lengths` [n]; -inf beyond a row's end. Fixed shapes: fit for a graph."""
-        distance = torch.arange(longest, device=lengths.device) - (lengths[:, None] - 1)
-        bias = (self.slopes[None, :, None] * distance[:, None, :]).to(dtype)
-        return bias.masked_fill(distance[:, None, :] > 0, float("-inf"))[:, :, None, :]
+        return self.of_queries(lengths - 1, longest, dtype).transpose(0, 1)[:, :, None, :]
+
+    def of_queries(self, positions: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+        """[heads, m, length] for queries at `positions` [m]; -inf for the keys after them."""
+        distance = torch.arange(length, device=positions.device) - positions[:, None]
+        bias = (self.slopes[:, None, None] * distance).to(dtype)
+        return bias.masked_fill(distance > 0, float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +188,12 @@ def _of_chunk(chunk: Chunk, layer: Layer, query: Tensor, keys: Tensor, values: T
             enable_gqa=query.shape[0] != keys.shape[0],
         )
         return found[0].transpose(0, 1)
-    bias = layer.alibi.bias(keys.shape[1], query.dtype)
-    block = max(1, BIAS_ELEMENTS // bias.numel())  # so many queries at a time that their bias stays small
+    length = keys.shape[1]
+    block = max(1, BIAS_ELEMENTS // (query.shape[0] * length))  # so many queries at a time that their bias stays small
+    positions = torch.arange(chunk.start, length, device=query.device)
     parts = []
     for low in range(0, query.shape[1], block):
-        added = bias.masked_fill(~chunk.mask[low : low + block], float("-inf"))[None]
         some = query[None, :, low : low + block]
-        parts.append(scaled_dot_product_attention(some, keys[None], values[None], attn_mask=added, scale=layer.scale))
+        bias = layer.alibi.of_queries(positions[low : low + block], length, query.dtype)[None]
+        parts.append(scaled_dot_product_attention(some, keys[None], values[None], attn_mask=bias, scale=layer.scale))
     return torch.cat(parts, dim=2)[0].transpose(0, 1)

@@ -43,7 +43,10 @@ class Mpt:
 
     def hidden(self, embeds: Tensor, batch: FlatBatch) -> Tensor:
         self._step.batch = batch
-        output = self._model.transformer(inputs_embeds=embeds[None], attention_mask=self._mask, use_cache=False)
+        try:
+            output = self._model.transformer(inputs_embeds=embeds[None], attention_mask=self._mask, use_cache=False)
+        finally:
+            self._step.batch = None  # it holds the arena, which goes when the model sleeps
         return cast(Tensor, output.last_hidden_state[0])
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_BYTES = 20 * 1024**2
 MAX_PIXELS = 40_000_000  # 160 MB of memory while it is decoded
+MAX_RATIO = 50  # the shorter side becomes the model's, and the longer one grows with it before it is cut
 # What Pillow's readers raise on bytes that are no picture; a warning, where warnings are errors.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, zlib.error, Warning)
 
@@ -43,6 +44,12 @@ def _check_size(width: int, height: int) -> None:
         raise BadImage(
             f"The picture has {width} x {height} pixels; at most {MAX_PIXELS:,} are read.",
             hint="Make it smaller.",
+            param="image_url",
+        )
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise BadImage(
+            f"The picture has {width} x {height} pixels; one side is at most {MAX_RATIO} times the other.",
+            hint="Cut out what matters.",
             param="image_url",
         )
 

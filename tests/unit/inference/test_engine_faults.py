@@ -105,3 +105,18 @@ def test_a_picture_that_fails_ends_alone() -> None:
     assert isinstance(bad.failed.error, OutOfMemory)
     assert good.tokens == generated(tiny_llava(), prompt, 5, pixel_values=pixels)
     assert engine.stats.kv_tokens_used == 0
+
+
+def test_scores_that_are_no_numbers_end_their_sequence_alone() -> None:
+    model = tiny_llama()
+
+    def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output.masked_fill((inputs[0] == POISON)[..., None], float("nan"))
+
+    model.get_input_embeddings().register_forward_hook(hook)
+    engine = Engine(loaded(model, Family.LLAMA), Limits(kv_tokens=1024, chunk_tokens=64))
+    sick, well = ask(engine, [8, POISON, 9], 12), ask(engine, [5, 6, 7], 12)
+    drain(engine)
+    assert isinstance(sick.failed.error, GenerationFailed)
+    assert "not numbers" in sick.failed.error.message
+    assert len(well.tokens) == 12

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from app.inference.errors import (
     PromptTooLong,
     UnknownAdapter,
 )
+from app.inference.families.flat import Arena
 from app.inference.types import Family, FinishReason, Queued, SamplingParams, Started
 from tests.support.inference_models import (
     IMAGE_TOKEN,
@@ -32,6 +35,7 @@ from tests.support.inference_models import (
     prompts,
     tiny_llama,
     tiny_llava,
+    tiny_mpt,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -297,3 +301,19 @@ def test_others_may_submit_and_cancel_while_it_steps() -> None:
     assert sum(one.ends for one in heard) >= 4 * 5
     assert all(one.ends <= 1 for one in heard)
     assert engine.stats.kv_tokens_used == 0
+
+
+@pytest.mark.parametrize("family", [Family.LLAMA, Family.MPT])
+def test_a_suspended_engine_holds_no_arena(family: Family) -> None:
+    gc.collect()
+    engine = new_engine(tiny_mpt() if family is Family.MPT else tiny_llama(), family, kv_tokens=1232)
+    ask(engine, [5, 6, 7], 4)
+    drain(engine)
+    size = 1232 + 16  # and a page for padding; no other test asks for as many
+    arenas = [one for one in gc.get_objects() if type(one) is Arena and one.keys[0].shape[1] == size]
+    held = [weakref.ref(arena.keys[0]) for arena in arenas]
+    del arenas
+    assert held
+    engine.suspend()
+    gc.collect()
+    assert not [ref for ref in held if ref() is not None]

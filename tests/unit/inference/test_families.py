@@ -139,3 +139,22 @@ def test_a_picture_becomes_its_tokens() -> None:
         features = flat_model(loaded(model, Family.LLAVA)).pictures(torch.randn(2, 3, 56, 56))
     assert features.shape == (2, IMAGE_TOKENS, 64)
     assert not torch.equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_long_prompt_in_half_precision_keeps_near_keys_apart(dtype: torch.dtype) -> None:
+    """Seen from the end of the prompt, a bias of hundreds would round the nearest keys of an early query into one."""
+    torch.manual_seed(0)
+    length = 600
+    alibi = Alibi(slopes(HEADS, 8))
+    query, keys, values = (torch.randn(HEADS, length, SIZE).to(dtype).float() for _ in range(3))
+    whole = slice(0, length)
+    chunk = Chunk(first=0, last=length, start=0, place=whole, mask=causal(0, length, CPU))
+    arena = Arena(
+        keys=(torch.zeros(HEADS, length, SIZE, dtype=dtype),), values=(torch.zeros(HEADS, length, SIZE, dtype=dtype),)
+    )
+    at = torch.arange(length)
+    batch = FlatBatch(positions=at, slots=at, rows=0, decode=None, chunks=(chunk,), arena=arena)
+    found = attend(batch, Layer(0, 0.3, alibi), query.to(dtype), keys.to(dtype), values.to(dtype)).float()
+    apart = (found - reference(query, keys, values, alibi)).abs()
+    assert apart[:200].mean() < 1.5 * apart[400:].mean() + 1e-3

@@ -90,3 +90,10 @@ def test_whatever_the_bytes_are_it_is_a_picture_or_a_typed_error(noise: bytes, f
             assert images.decode(data).mode == "RGB"
         except BadImage as error:
             assert error.message
+
+
+@pytest.mark.parametrize("size", [(1000, 1), (1, 1000)])
+def test_a_strip_is_refused_before_it_is_blown_up(size: tuple[int, int]) -> None:
+    with pytest.raises(BadImage, match="times the other"):
+        images.decode(encoded(Image.new("RGB", size, RED), "PNG"))
+    assert images.decode(encoded(Image.new("RGB", (500, 10), RED), "PNG")).size == (500, 10)

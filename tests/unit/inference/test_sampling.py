@@ -175,3 +175,19 @@ def test_a_seat_remembers_nothing_of_who_sat_there_before() -> None:
     assert not seats.seen[again].any()
     assert seats.top_k[again] == 1
     assert seats.penalty[again] == 1
+
+
+def test_a_hair_of_warmth_is_cold() -> None:
+    """A temperature that divides a score beyond all numbers chooses the likeliest token, as it would in the limit."""
+    seats = new_seats()
+    logits = scores(1)
+    cold = SamplingParams(temperature=1e-39)
+    draw = Draw(seats=torch.tensor([seated(seats, cold)]), numbers=torch.tensor([0]), last=torch.tensor([1]))
+    tokens, logprobs = sample(logits, seats, draw, mode(cold))
+    assert tokens.tolist() == logits.argmax(-1).tolist()
+    assert logprobs.isfinite().all()
+
+
+def test_scores_that_are_no_numbers_choose_a_token_there_is() -> None:
+    chances = torch.full((2, 7), math.nan)
+    assert (choose(chances, torch.tensor([0.0, 0.9])) < 7).all()
