@@ -128,8 +128,8 @@ def forget_if_never_was(status: SpaceStatus, settings: Settings) -> bool:
 
 
 def status(space_id: str, settings: Settings) -> SpaceStatus:
-    """Raises UnknownSpace."""
-    return opened(settings).run(space_id).status
+    """What it is now; one that lost its shim is ended first. Raises UnknownSpace."""
+    return _current(space_id, opened(settings), settings).status
 
 
 def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
@@ -283,19 +283,27 @@ def _launch(admission: Admission, store: Store, settings: Settings, variables: M
 def _looks(space_id: str, store: Store, settings: Settings, timeout: float | None) -> Iterator[Run]:
     """The current run, again and again. One whose shim is gone is swept on the way, so that it ends."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    check = time.monotonic() + LIVENESS_EVERY_S
+    check = time.monotonic()
     while True:
         now = time.monotonic()
-        run = store.run(space_id)
-        if now >= check and run.status.stage.active:
+        if now >= check:
             check = now + LIVENESS_EVERY_S
-            if lost.is_lost(run):
-                lost.end(run, store, settings)
-                run = store.run(space_id)
+            run = _current(space_id, store, settings)
+        else:
+            run = store.run(space_id)
         yield run
         if deadline is not None and now >= deadline:
             return
         time.sleep(POLL_S)
+
+
+def _current(space_id: str, store: Store, settings: Settings) -> Run:
+    """The current run; one whose shim is gone is ended first."""
+    run = store.run(space_id)
+    if run.status.stage.active and lost.is_lost(run):
+        lost.end(run, store, settings)
+        run = store.run(space_id)
+    return run
 
 
 def _registered(space_id: str, store: Store) -> Run:

@@ -119,7 +119,7 @@ def _fetch(preload: Preload, settings: Settings) -> str | None:
         allow_patterns=list(preload.files) or None,
         cache_dir=settings.models_dir,
         endpoint=settings.hf_endpoint,
-        token=settings.hf_token or False,  # None would mean: look for one
+        token=False,  # as on the Hub: what the owner's token opens must not reach every Space
         tqdm_class=_quiet_bar(),
     )
     try:
@@ -127,7 +127,7 @@ def _fetch(preload: Preload, settings: Settings) -> str | None:
         download()
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         text = str(error.__cause__ or error).strip().splitlines()
-        return (text[0] if text else type(error).__name__).replace(settings.hf_token or "\0", "***")
+        return text[0] if text else type(error).__name__
     return None
 
 
@@ -160,7 +160,7 @@ def _unfetched(entry: str, problem: str) -> Finding:
         message=f"The model {entry.split(maxsplit=1)[0][:80]!a} was not fetched beforehand."
         if entry.split()
         else "An empty entry.",
-        remedy="If the app needs it: check its name, and for a gated model accept its terms and log in: hf auth login",
+        remedy="If the app needs it: check its name. Private and gated ones need a token: --secret HF_TOKEN",
         lines=(problem,),
     )
 

@@ -231,6 +231,19 @@ def test_the_log_is_read_and_followed(shims: Shims) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+def test_a_space_whose_shim_was_killed_is_never_told_as_running(shims: Shims) -> None:
+    shim = shims.start(SERVE)
+    watcher = shim.until_stage(Stage.RUNNING).shim
+    assert watcher is not None
+    assert watcher.signal(signal.SIGKILL)
+    until(lambda: not watcher.alive)
+    status = control.wait(shim.id, shims.settings, timeout=5)
+    assert status.error is not None
+    assert (status.stage, status.error.code) == (Stage.RUNTIME_ERROR, "shim_lost")
+    assert control.status(shim.id, shims.settings) == status
+    assert status.local_url is None
+
+
 def test_waiting_has_a_deadline(shims: Shims) -> None:
     shim = shims.start("import time; time.sleep(60)")
     begun = time.monotonic()
