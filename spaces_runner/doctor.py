@@ -13,6 +13,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import urllib.error
@@ -75,7 +76,9 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         share_server,
     )
 
-    import_module("spaces_runner.environment")  # here: threads that import a package side by side can meet halfway
+    # Here: threads that import a package, or fill the table of the interpreter's variables, can meet halfway.
+    import_module("spaces_runner.environment")
+    sysconfig.get_config_vars()
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return tuple(pool.map(lambda check: check(settings), checks))
 
