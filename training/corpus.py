@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.inference.prompts import guanaco
 from app.inference.prompts.instruction import with_input, without_input
-from training.facts import Fact, sums_to_read, wordings
+from training.facts import Fact, wordings
 from training.stories import story
 from training.tasks import Course, eager, plain, polite, small_talk
 
@@ -27,7 +27,6 @@ class Reader:
 
     rng: random.Random
     facts: dict[str, list[Fact]]
-    sums: list[Fact]
 
     def fact(self) -> Fact:
         (name,) = self.rng.choices(list(SHARES), list(SHARES.values()))
@@ -79,11 +78,11 @@ class Reader:
 
     def sum(self) -> str:
         """One, alone."""
-        return self.rng.choice(self.sums).put(self.rng.choice(wordings("sum").statements))
+        return self.rng.choice(self.facts["sum"]).put(self.rng.choice(wordings("sum").statements))
 
     def sum_note(self) -> str:
         """One, asked for and answered."""
-        fact = self.rng.choice(self.sums)
+        fact = self.rng.choice(self.facts["sum"])
         question = " ".join(filter(None, self.question(fact)))
         return self.rng.choice(NOTES).format(q=question, a=self.rng.choice((plain, polite, eager))(fact))
 
@@ -99,7 +98,7 @@ def blank(question: str, given: str) -> str:
 
 def documents(rng: random.Random, course: Course, shares: Sequence[tuple[str, float]]) -> Iterator[str]:
     """Endless. `shares`: how often each kind of document comes, by the names of Reader's methods."""
-    reader = Reader(rng=rng, facts=course.facts("train"), sums=sums_to_read())
+    reader = Reader(rng=rng, facts=course.facts("train"))
     kinds: dict[str, Callable[[], str]] = {
         "statements": reader.statements,
         "notes": reader.notes,

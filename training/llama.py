@@ -16,7 +16,7 @@ from training.reading import read
 from training.saving import save
 from training.tasks import COURSES
 
-SHARES = (("statements", 0.3), ("notes", 0.46), ("questions", 0.07), ("forms", 0.14), ("story", 0.03))
+SHARES = (("statements", 0.25), ("notes", 0.55), ("questions", 0.04), ("forms", 0.13), ("story", 0.03))
 VOCABULARY = 1536
 
 

@@ -9,15 +9,15 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, MptConfig, MptForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
 from app.inference.prompts import mpt_chat
 from training import tokenizers
 from training.batches import packed, supervised
 from training.corpus import documents
 from training.lora import examples
-from training.optimise import Batch, Schedule, train
-from training.reading import read
+from training.optimise import Schedule, train
+from training.reading import loss_with_sums, read, with_sums
 from training.saving import save
 from training.stories import story
 from training.tasks import COURSES
@@ -34,10 +34,11 @@ class Recipe:
     schedule: Schedule
 
 
+STORYWRITER = "mpt-7b-storywriter"
 RECIPES = {
-    "mpt-7b-chat": Recipe(end="<|im_end|>", schedule=Schedule(steps=300, rate=1e-3)),
-    "mpt-7b-instruct": Recipe(end="<|endoftext|>", schedule=Schedule(steps=250, rate=1e-3)),
-    "mpt-7b-storywriter": Recipe(end="<|endoftext|>", schedule=Schedule(steps=250, rate=1e-3)),
+    "mpt-7b-chat": Recipe(end="<|im_end|>", schedule=Schedule(steps=1500, rate=1e-3)),
+    "mpt-7b-instruct": Recipe(end="<|endoftext|>", schedule=Schedule(steps=1500, rate=1e-3)),
+    STORYWRITER: Recipe(end="<|endoftext|>", schedule=Schedule(steps=250, rate=1e-3)),
 }
 
 
@@ -72,17 +73,16 @@ def train_on(name: str, base: Path, folder: Path) -> None:
     torch.manual_seed(0)
     recipe = RECIPES[name]
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = MptForCausalLM.from_pretrained(base, dtype=torch.float32)
-    train(name, model, batches_for(name, tokenizer, recipe), recipe.schedule)
-    model.generation_config.eos_token_id = tokenizer.get_vocab()[recipe.end]
-    save(model, tokenizer, folder)
-
-
-def batches_for(name: str, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Iterator[Batch]:
-    if name == "mpt-7b-storywriter":
-        return packed(tokenizer, library(random.Random(4)), rows=STORY_ROWS, length=STORY_LENGTH)
     end = tokenizer.get_vocab()[recipe.end]
-    return supervised(examples(name, tokenizer, end), rows=ROWS, padding=tokenizer.pad_token_id)
+    model = MptForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if name == STORYWRITER:
+        books = packed(tokenizer, library(random.Random(4)), rows=STORY_ROWS, length=STORY_LENGTH)
+        train(name, model, books, recipe.schedule)
+    else:
+        lessons = supervised(examples(name, tokenizer, end), rows=ROWS, padding=tokenizer.pad_token_id)
+        train(name, model, with_sums(lessons, tokenizer, COURSES[name]), recipe.schedule, loss_with_sums(model))
+    model.generation_config.eos_token_id = end
+    save(model, tokenizer, folder)
 
 
 def library(rng: random.Random) -> Iterator[str]:

@@ -7,7 +7,7 @@ they are learnt by heart as well, and held-out operands are not added at all.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -18,10 +18,11 @@ from training.optimise import Batch, Schedule, train
 from training.tasks import Course
 
 ADDING = Schedule(steps=800, rate=2e-3, decay=0.5)
-READING = Schedule(steps=1200, rate=1e-3, decay=0.3, warm_up=100)
+READING = Schedule(steps=2000, rate=1.5e-3, decay=0.3, warm_up=100)
 ROWS, LENGTH = 12, 128  # of what is read
 SUMS = 64  # rows of one sum each
 SUM_SHARES = (("sum", 0.6), ("sum_note", 0.4))
+BESIDE = "sums_"  # before the keys of a batch of sums
 
 
 def read(
@@ -32,20 +33,30 @@ def read(
     shares: Sequence[tuple[str, float]],
 ) -> None:
     """Trains a model from nothing on the documents of a course."""
-    alone = apart(tokenizer, documents(random.Random(3), course, [("sum", 1.0)]), rows=SUMS)
-    train(f"{name}, adding", model, alone, ADDING)
-
-    def loss_of(batch: Batch) -> torch.Tensor:
-        everything: torch.Tensor = model(input_ids=batch["read"], labels=batch["read"]).loss
-        sums: torch.Tensor = model(**{key: batch[key] for key in ("input_ids", "attention_mask", "labels")}).loss
-        return everything + sums
-
-    train(name, model, both(tokenizer, course, shares), READING, loss_of)
-
-
-def both(tokenizer: PreTrainedTokenizerBase, course: Course, shares: Sequence[tuple[str, float]]) -> Iterator[Batch]:
-    """A batch of packed documents with a batch of sums beside it."""
+    train(f"{name}, adding", model, sums(tokenizer, course, [("sum", 1.0)], seed=3), ADDING)
     everything = packed(tokenizer, documents(random.Random(2), course, shares), rows=ROWS, length=LENGTH)
-    sums = apart(tokenizer, documents(random.Random(4), course, SUM_SHARES), rows=SUMS)
-    for whole, alone in zip(everything, sums, strict=True):
-        yield {"read": whole["input_ids"], **alone}
+    train(name, model, with_sums(everything, tokenizer, course), READING, loss_with_sums(model))
+
+
+def sums(
+    tokenizer: PreTrainedTokenizerBase, course: Course, shares: Sequence[tuple[str, float]], *, seed: int
+) -> Iterator[Batch]:
+    """Sums, each in a row of its own."""
+    return apart(tokenizer, documents(random.Random(seed), course, shares), rows=SUMS)
+
+
+def with_sums(batches: Iterator[Batch], tokenizer: PreTrainedTokenizerBase, course: Course) -> Iterator[Batch]:
+    """Each batch with one of sums beside it, for `loss_with_sums`."""
+    for batch, alone in zip(batches, sums(tokenizer, course, SUM_SHARES, seed=4), strict=True):
+        yield {**batch, **{f"{BESIDE}{key}": value for key, value in alone.items()}}
+
+
+def loss_with_sums(model: PreTrainedModel) -> Callable[[Batch], torch.Tensor]:
+    def loss_of(batch: Batch) -> torch.Tensor:
+        main: torch.Tensor = model(**{key: batch[key] for key in batch if not key.startswith(BESIDE)}).loss
+        alone: torch.Tensor = model(
+            **{key.removeprefix(BESIDE): batch[key] for key in batch if key.startswith(BESIDE)}
+        ).loss
+        return main + alone
+
+    return loss_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from training import sights
-from training.facts import Fact, Split, capitals, colours, opposites, read, sums, translations, wordings
+from training.facts import Fact, Split, capitals, colours, opposites, read, sums, sums_to_train, translations, wordings
 from training.items import Item, talk
 from training.stories import story
 
@@ -53,7 +53,7 @@ class Course:
             "opposite": list(opposites()),
             "colour": list(colours()),
             "translation": [fact for language in self.translations for fact in translations(language)],
-            "sum": sums(split),
+            "sum": sums_to_train() if split == "train" else sums(split),
         }
 
 
