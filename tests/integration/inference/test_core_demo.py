@@ -25,8 +25,6 @@ from app.inference.types import Message, ModelCard, Role
 from tests.support.inference_process import TOKEN, Core, running
 
 CARDS = {card.name: card for card in catalog.read(Preset.DEMO)}
-MISSING = [name for name, card in CARDS.items() if not Path(card.weights).is_dir()]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not in this checkout: demo weights of {', '.join(MISSING)}")
 CAPITAL = "What is the capital of France?"
 ASSISTANTS = ("alpaca-lora-7b", "guanaco-7b", "mpt-7b-chat", "mpt-7b-instruct")
 STORY = "Once upon a time there was a little cat named Tom. Tom had a red ball."

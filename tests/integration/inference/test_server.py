@@ -226,7 +226,13 @@ def test_a_socket_file_that_is_in_use_stays(socket_path: Path) -> None:
 def test_a_socket_file_that_was_left_behind_gives_way(socket_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
-    bind_file(socket_path).close()
+    with bind_file(socket_path) as ours, socket.socket(socket.AF_UNIX) as caller:
+        ours.listen()
+        caller.connect(str(socket_path))
+        accepted, _ = ours.accept()
+        with accepted:
+            caller.sendall(b"hello")
+            assert accepted.recv(5) == b"hello"
 
 
 def test_a_plain_file_does_not(socket_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_events_after_the_loop_has_ended_do_no_harm() -> None:
     channel = asyncio.run(test())
     channel.put(delta("a"))
     channel.put(END)
+    assert channel.ended
 
 
 @settings(max_examples=50, deadline=None)
