@@ -27,6 +27,7 @@ _PYTHON = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
 _GRADIO = re.compile(rb"^\s*(?:import|from)\s+gradio\b", re.MULTILINE)
 _STREAMLIT = re.compile(rb"^\s*(?:import|from)\s+streamlit\b", re.MULTILINE)
 _PEEK_BYTES = 256 * 1024
+_SHOWN = 20  # files that an error names
 
 
 def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
@@ -224,9 +225,8 @@ def _existing(root: Path, name: str, sdk: Sdk) -> str:
     """`name` relative to the root, without `./`. Raises NoAppFile when it is not a file inside the tree."""
     path = root / name.lstrip("/").replace("\\", "/") if "\x00" not in name else root / "\ufffd"
     if not _within(root, path) or not is_file(path):
-        shown = clean_line(name)[:200]
         reason = "leads out of the Space" if not _within(root, path) else "is not in the Space"
-        raise NoAppFile(f"The app file {shown} {reason}.", hint=_candidates_hint(root, sdk))
+        raise _no_app_file(root, clean_line(name)[:200], reason, sdk)
     return PurePosixPath(path.relative_to(root)).as_posix() if ".." not in path.parts else _normal(root, path)
 
 
@@ -234,13 +234,16 @@ def _normal(root: Path, path: Path) -> str:
     return path.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _candidates_hint(root: Path, sdk: Sdk) -> str:
+def _no_app_file(root: Path, asked: str, reason: str, sdk: Sdk) -> NoAppFile:
+    """With the files that could be meant instead as its lines."""
     suffix = ".html" if sdk is Sdk.STATIC else ".py"
-    found = [path.relative_to(root).as_posix() for path in _candidates(root, suffix)]
+    found = [clean_line(path.relative_to(root).as_posix())[:100] for path in _candidates(root, suffix)]
+    more = (f"and {len(found) - _SHOWN} more",) if len(found) > _SHOWN else ()
+    hint = f"Set app_file in the front matter of README.md. Files that could be meant: {', '.join(found[:6])}."
     if not found:
-        return f"The Space has no {suffix} file to start; check that this is the right repository and revision."
-    names = ", ".join(clean_line(name)[:100] for name in found[:6])
-    return f"Set app_file in the front matter of README.md. Files that could be meant: {names}."
+        hint = f"The Space has no {suffix} file to start; check that this is the right repository and revision."
+    there = tuple(f"there is: {name}" for name in found[:_SHOWN]) or (f"there is: no {suffix} file",)
+    return NoAppFile(f"The app file {asked} {reason}.", hint=hint, lines=(f"asked for: {asked}", *there, *more))
 
 
 def _candidates(root: Path, suffix: str) -> list[Path]:

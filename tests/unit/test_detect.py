@@ -127,6 +127,18 @@ def test_errors(
     assert hinted in caught.value.hint
 
 
+def test_an_app_file_that_is_missing_is_told_with_the_files_that_are_there(tmp_path: Path) -> None:
+    files = {f"part{number:02}.py": "" for number in range(22)}
+    with pytest.raises(NoAppFile) as caught:
+        look(tmp_path, {"README.md": readme(sdk="gradio", app_file="gone.py"), "src/main.py": GRADIO, **files})
+    assert caught.value.lines[:3] == ("asked for: gone.py", "there is: src/main.py", "there is: part00.py")
+    assert caught.value.lines[-1] == "and 3 more"
+    (tmp_path / "web").mkdir()
+    with pytest.raises(NoAppFile) as caught:
+        look(tmp_path / "web", {"README.md": readme(sdk="static")})
+    assert caught.value.lines == ("asked for: index.html", "there is: no .html file")
+
+
 def test_an_app_file_that_is_a_link_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text(GRADIO)
     space = tmp_path / "space"
