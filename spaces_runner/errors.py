@@ -10,6 +10,7 @@
     │   ├── LfsFailed                           an object is missing, short or corrupt
     │   ├── UnsafeTree                          the repository holds what must not be laid out
     │   └── DiskTooSmall
+    │       └── ModelsTooLarge              models
     ├── NoAppFile                NO_APP_FILE
     ├── ConfigError              CONFIG_ERROR   detect
     │   ├── BadFrontMatter
@@ -118,6 +119,10 @@ class UnsafeTree(CheckoutError):
 class DiskTooSmall(CheckoutError):
     code = "disk_too_small"
     step = Step.LFS
+
+
+class ModelsTooLarge(DiskTooSmall):
+    step = Step.MODELS
 
 
 class NoAppFile(RunnerError):

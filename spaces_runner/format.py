@@ -64,11 +64,12 @@ def age(since: str | None, until: str | None = None) -> str:
 
 
 def amount(event: Progress) -> str:
-    """12 of 40 packages, 3.4 MB of 10.0 MB, 7 objects."""
+    """12 of 40 packages, 3.4 MB of 10.0 MB, 7 objects, gpt2: 1.0 MB of 5.0 MB."""
+    what = f"{clean_line(event.what)}: " if event.what else ""
     if event.unit == "bytes":
-        return size(event.done) if event.total is None else f"{size(event.done)} of {size(event.total)}"
+        return what + (size(event.done) if event.total is None else f"{size(event.done)} of {size(event.total)}")
     done = str(event.done) if event.total is None else f"{event.done} of {event.total}"
-    return f"{done} {event.unit}"
+    return f"{what}{done} {event.unit}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -9,17 +9,19 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, partialmethod
 from pathlib import Path
+from threading import Event, Thread
 
-from spaces_runner.errors import DiskTooSmall, RefError
+from spaces_runner.errors import ModelsTooLarge, RefError
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Finding, Severity, User
+from spaces_runner.types import Finding, Severity, Step, User
 
+_LOOK_EVERY_S = 0.25  # at what has arrived
 _READ_ONLY = 0o444
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
@@ -50,9 +52,9 @@ def parse_entry(entry: str) -> Preload:
 def prefetch(entries: tuple[str, ...], settings: Settings, report: Reporter) -> tuple[Finding, ...]:
     """Fetch what `preload_from_hub` names into `settings.models_dir`, a cache that lasts.
 
-    A model that cannot be fetched is a finding: the app may do without, or fetch it itself. Each finding is reported
-    and returned. What was fetched once is not asked for again. Raises DiskTooSmall before anything is fetched that
-    would not leave the floor free.
+    Progress is told in bytes, of each model by its name. A model that cannot be fetched is a finding: the app may do
+    without, or fetch it itself. Each finding is reported and returned. What was fetched once is not asked for again.
+    Raises ModelsTooLarge before anything is fetched that would not leave the floor free.
     """
     findings = []
     for entry in entries:
@@ -62,7 +64,7 @@ def prefetch(entries: tuple[str, ...], settings: Settings, report: Reporter) -> 
             if mark.exists():
                 continue
             report.log(f"Fetching model {preload.repo}")
-            problem = _fetch(preload, settings)
+            problem = _fetch(preload, settings, report)
             if not problem:
                 mark.parent.mkdir(exist_ok=True)
                 mark.touch()
@@ -105,7 +107,7 @@ def _trusted(spaces_dir: Path, hf_home: Path) -> Path:
     return hf_home.parent
 
 
-def _fetch(preload: Preload, settings: Settings) -> str | None:
+def _fetch(preload: Preload, settings: Settings, report: Reporter) -> str | None:
     """Fetch a model. Returns why that failed, None when it did not."""
     import httpx
     from huggingface_hub import snapshot_download
@@ -123,8 +125,9 @@ def _fetch(preload: Preload, settings: Settings) -> str | None:
         tqdm_class=_quiet_bar(),
     )
     try:
-        _require_space(sum(_absent_bytes(file) for file in download(dry_run=True)), settings)
-        download()
+        absent = sum(_absent_bytes(file) for file in download(dry_run=True))
+        with _progress(preload.repo, absent, settings, report):
+            download()
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         text = str(error.__cause__ or error).strip().splitlines()
         return text[0] if text else type(error).__name__
@@ -134,6 +137,56 @@ def _fetch(preload: Preload, settings: Settings) -> str | None:
 def _absent_bytes(file: object) -> int:
     """What a `DryRunFileInfo` says is still to be fetched."""
     return int(getattr(file, "file_size", None) or 0) if getattr(file, "will_download", False) else 0
+
+
+@contextmanager
+def _progress(repo: str, absent: int, settings: Settings, report: Reporter) -> Iterator[None]:
+    """Tells, while the block fetches a model, how much has arrived of the `absent` bytes of it. Raises ModelsTooLarge.
+
+    What is on disk tells it, however the client brings it there.
+    """
+    _require_space(absent, settings)
+    from huggingface_hub.file_download import repo_folder_name
+
+    blobs = settings.models_dir / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
+    before = _bytes_in(blobs)
+
+    def tell() -> None:
+        arrived = max(0, min(_bytes_in(blobs) - before, absent))
+        report.progress(Step.MODELS, arrived, absent, "bytes", what=repo)
+
+    with _again_and_again(tell):
+        yield
+    if absent:
+        report.progress(Step.MODELS, absent, absent, "bytes", what=repo)
+
+
+def _bytes_in(folder: Path) -> int:
+    """The bytes of a folder's files, which may come and go meanwhile; 0 where there is none."""
+    total = 0
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            with suppress(FileNotFoundError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+@contextmanager
+def _again_and_again(look: Callable[[], None]) -> Iterator[None]:
+    """Calls `look` several times a second, in a thread, while the block runs."""
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_EVERY_S):
+            look()
+
+    thread = Thread(target=watch, name="models", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _quiet_bar() -> type:
@@ -146,7 +199,7 @@ def _quiet_bar() -> type:
 def _require_space(needed: int, settings: Settings) -> None:
     free = shutil.disk_usage(settings.models_dir).free
     if needed and free - needed < settings.disk_floor_bytes:
-        raise DiskTooSmall(
+        raise ModelsTooLarge(
             f"The Space's models need {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
             f" ({settings.disk_floor_bytes / 1e9:.1f} GB of them stay free).",
             hint="Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk.",

@@ -51,13 +51,16 @@ class Reporter:
         now = time.time()
         self.emit(StepFinished(at=now, step=step, seconds=round(now - begun, 3), note=", ".join(note)))
 
-    def progress(self, step: Step, done: int, total: int | None, unit: str) -> None:
-        """`done` of `total` (None: unknown) in `unit`: "bytes", "objects" or "packages". The last one always passes."""
+    def progress(self, step: Step, done: int, total: int | None, unit: str, what: str = "") -> None:
+        """`done` of `total` (None: unknown) in `unit`, such as "bytes". The last one always passes.
+
+        `what` says of what, where the step does more than one thing.
+        """
         now = time.time()
         if done != total and now < self._next_progress.get(step, 0.0):
             return
         self._next_progress[step] = now + PROGRESS_EVERY_S
-        self.emit(Progress(at=now, step=step, done=done, total=total, unit=unit))
+        self.emit(Progress(at=now, step=step, done=done, total=total, unit=unit, what=what))
 
     def found(self, finding: Finding) -> None:
         self.emit(Found(at=time.time(), finding=finding))

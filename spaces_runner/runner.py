@@ -60,9 +60,8 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
     with report.step(Step.ENVIRONMENT) as note:
         packages = known.environment if known else _environment(job, spec, checkout, report)
         python = overlay.lay(packages, dirs.venv, user)
-        models.prefetch(spec.preload, settings, report)
-        models.share(settings, dirs.home / ".cache" / "huggingface", user)
         note.append("as it stood" if packages.reused else f"{len(packages.resolution.packages)} packages")
+    _share_models(job, spec, report)
     with report.step(Step.PATCH) as note:
         changes = known.patch if known else _patch(dirs.app, spec)
         apply(changes, dirs.app)
@@ -112,6 +111,16 @@ def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter
     scratch = _scratch(job.settings.space(job.space_id).build)
     resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
     return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
+
+
+def _share_models(job: Job, spec: SpaceSpec, report: Reporter) -> None:
+    """Those that the Space names are fetched first; it gets all that were ever fetched."""
+    if spec.preload:
+        with report.step(Step.MODELS) as note:
+            unfetched = models.prefetch(spec.preload, job.settings, report)
+            note.append(f"{len(spec.preload) - len(unfetched)} of {len(spec.preload)} are here")
+    hf_home = job.settings.space(job.space_id).home / ".cache" / "huggingface"
+    models.share(job.settings, hf_home, job.user)
 
 
 def _patch(root: Path, spec: SpaceSpec) -> Patch:

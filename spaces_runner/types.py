@@ -40,6 +40,7 @@ class Step(StrEnum):
     LFS = "lfs"
     DETECT = "detect"
     ENVIRONMENT = "environment"
+    MODELS = "models"  # those that the Space has its builder preload
     PATCH = "patch"
     LAUNCH = "launch"
     SHARE = "share"
@@ -304,7 +305,8 @@ class Progress:
     step: Step
     done: int
     total: int | None
-    unit: str  # "bytes", "objects", "packages"
+    unit: str  # "bytes", "objects", "packages", "modules"
+    what: str = ""  # of the step, where it does more than one thing: "compiling 76 packages", a model's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

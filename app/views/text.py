@@ -16,6 +16,7 @@ STEP_TITLES = {
     Step.LFS: "Fetch the large files",
     Step.DETECT: "Read what kind of Space it is",
     Step.ENVIRONMENT: "Build its environment",
+    Step.MODELS: "Fetch its models",
     Step.PATCH: "Patch the launch",
     Step.LAUNCH: "Start the app",
     Step.SHARE: "Open the public link",

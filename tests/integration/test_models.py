@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from spaces_runner import models
-from spaces_runner.errors import DiskTooSmall
+from spaces_runner.errors import ModelsTooLarge
 from spaces_runner.settings import Settings
-from spaces_runner.types import Found, User
+from spaces_runner.types import Found, Stage, Step, User
 from tests.support.checkouts import Told
 from tests.support.hub import Hub
 from tests.support.hub_repos import Contents
@@ -94,6 +94,24 @@ def test_a_model_is_fetched_once_and_found_by_every_space(at_hub: Settings, hub:
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o444 for path in blobs)
 
 
+def test_each_models_bytes_are_told_with_its_name(at_hub: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_LOOK_EVERY_S", 0.001)
+    hub.add_model("o/m", FILES, lfs=("*.bin",))
+    hub.add_model("o/small", {"config.json": "{}"})
+    told = Told()
+    models.prefetch(("o/m", "o/small"), at_hub, told.reporter)
+    said = told.progress(Step.MODELS, "bytes")
+    big = [event for event in said if event.what == "o/m"]
+    assert len(big) > 1
+    assert [event.done for event in big] == sorted(event.done for event in big)
+    assert len(WEIGHTS) < big[-1].done == big[-1].total
+    assert {event.total for event in big} == {big[-1].total}
+    assert (said[-1].what, said[-1].done, said[-1].total) == ("o/small", 2, 2)
+    again = Told()
+    models.prefetch(("o/m",), at_hub, again.reporter)
+    assert again.events == []
+
+
 def test_only_the_named_files_of_a_revision(at_hub: Settings, hub: Hub) -> None:
     sha = hub.add_model("o/m", FILES, lfs=("*.bin",))
     assert models.prefetch((f"o/m config.json,sub/w.bin {sha}",), at_hub, Told().reporter) == ()
@@ -124,8 +142,10 @@ def test_an_entry_that_cannot_be_fetched_is_a_finding(at_hub: Settings, hub: Hub
 
 def test_a_disk_that_is_too_small(at_hub: Settings, hub: Hub) -> None:
     hub.add_model("o/m", FILES, lfs=("*.bin",))
-    with pytest.raises(DiskTooSmall):
+    with pytest.raises(ModelsTooLarge) as caught:
         models.prefetch(("o/m",), replace(at_hub, disk_floor_bytes=1 << 60), Told().reporter)
+    info = caught.value.info
+    assert (info.code, info.stage, info.step) == ("disk_too_small", Stage.BUILD_ERROR, Step.MODELS)
     assert not list(at_hub.models_dir.rglob("blobs/*"))
 
 

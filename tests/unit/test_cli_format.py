@@ -59,6 +59,8 @@ def test_progress_says_what_is_known() -> None:
     assert shown(3_400_000, 10_000_000, "bytes") == "3.4 MB of 10.0 MB"
     assert shown(12, 40, "packages") == "12 of 40 packages"
     assert shown(7, None, "objects") == "7 objects"
+    one = Progress(at=0, step=Step.MODELS, done=1000, total=5_000_000, unit="bytes", what="o/m\x1b[2J")
+    assert text.amount(one) == "o/m: 1.0 kB of 5.0 MB"
 
 
 def test_a_table_is_aligned_and_harmless() -> None:

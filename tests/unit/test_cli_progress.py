@@ -48,6 +48,17 @@ def test_a_log_gets_a_sign_of_life_from_a_long_step() -> None:
     assert lines == ["environment     10s … 3 of 9 packages", "environment     20s … 3 of 9 packages"]
 
 
+def test_a_log_says_of_which_model_the_bytes_are() -> None:
+    lines = Lines()
+    now = [0.0]
+    plain = Plain(say=lines.say, shown=set(), clock=lambda: now[0])
+    plain.show(StepStarted(at=0, step=Step.MODELS))
+    plain.show(Progress(at=1, step=Step.MODELS, done=10**9, total=4 * 10**9, unit="bytes", what="o/m"))
+    now[0] = 11.0
+    plain.tick()
+    assert lines == ["models          11s … o/m: 1.0 GB of 4.0 GB"]
+
+
 def test_a_terminal_gets_the_same_lines_and_markup_stays_text() -> None:
     face = Face(
         settings=Settings(home="/nowhere"), environ={}, as_json=False, colour_out=False, colour_err=False, live=True

@@ -136,6 +136,14 @@ def test_a_timeline_follows_its_events() -> None:
     assert "5 B of 20 B" in seen.text and "7.0s" in seen.text and "progress" in seen.tags
 
 
+def test_a_model_that_is_fetched_is_named_beside_its_bar() -> None:
+    fetching = Progress(at=14.0, step=Step.MODELS, done=5, total=20, unit="bytes", what=HOSTILE)
+    line = timeline.Timeline().after((*BEGIN, StepStarted(at=13.0, step=Step.MODELS), fetching))
+    seen = _Reader(timeline.render(line, now=20.0))
+    assert "Fetch its models" in seen.text and "5 B of 20 B" in seen.text and "progress" in seen.tags
+    assert "alert(1)" in seen.text and "script" not in seen.tags
+
+
 @pytest.mark.parametrize(
     ("last", "state"),
     [
