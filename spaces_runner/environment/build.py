@@ -125,7 +125,8 @@ def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop)
     _install(part, resolution, wheels, shop)
     _add_bootstrap(site)
     _point_scripts(part / "bin", python, target)
-    written = bytecode.write(site, target / site.relative_to(part), python, shop.settings.uv_cache_dir / "bytecode")
+    store = shop.settings.uv_cache_dir / "bytecode"
+    written = bytecode.write(site, target / site.relative_to(part), python, store, _compiling(resolution, shop.report))
     shop.report.log(f"Byte code: {written.compiled} modules compiled, {written.linked} taken from before")
     (part / ENVIRONMENT_MARK).write_text(json.dumps(encode(resolution)))
     if os.geteuid() != 0:
@@ -196,6 +197,12 @@ class _Progress:
 
     def finish(self) -> None:
         self.report.progress(Step.ENVIRONMENT, self.total, self.total, "packages")
+
+
+def _compiling(resolution: Resolution, report: Reporter) -> bytecode.Told:
+    """Has the compiling told in words of its own: all packages are installed by then."""
+    what = f"compiling {len(resolution.packages)} packages"
+    return lambda done, total: report.progress(Step.ENVIRONMENT, done, total, "modules", what=what)
 
 
 def _add_bootstrap(site: Path) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +22,20 @@ from spaces_runner.environment.pythons import Python
 COMPILE_TIMEOUT_S = 900.0
 _TESTS = {"tests", "test", "__pycache__"}  # a third of all files, and hardly ever imported
 
+# Told of the modules that are compiled, of all that must be.
+Told = Callable[[int, int], None]
+
 # Reads "source<TAB>name" lines. `name` is where the source will be; what cannot be compiled is left to the app.
+# Writes one byte for each.
 _COMPILER = """
-import py_compile, sys
+import os, py_compile, sys
 for line in sys.stdin:
     source, name = line.rstrip("\\n").split("\\t")
     try:
         py_compile.compile(source, dfile=name, doraise=True)
     except Exception:
         pass
+    os.write(1, b".")
 """
 
 
@@ -46,7 +54,7 @@ class _Source:
     kept: str  # where the store has it, "" for a file that is in one environment only
 
 
-def write(site: Path, final: Path, python: Python, store: Path) -> Written:
+def write(site: Path, final: Path, python: Python, store: Path, told: Told) -> Written:
     """Give every module below `site` its byte code. `final` is where `site` will stand; `store` holds what is shared.
 
     Only `python` itself runs, without any package: compiling does not run the code.
@@ -55,7 +63,7 @@ def write(site: Path, final: Path, python: Python, store: Path) -> Written:
     store.mkdir(mode=0o755, parents=True, exist_ok=True)
     sources = list(_sources(site, python, store))
     missing = [source for source in sources if not _link(source.kept, source.target)]
-    _compile(missing, site, final, python)
+    _compile(missing, site, final, python, told)
     for source in missing:
         _link(source.target, source.kept)
     return Written(linked=len(sources) - len(missing), compiled=len(missing))
@@ -106,28 +114,47 @@ def _link(source: str, target: str) -> bool:
     return True
 
 
-def _compile(sources: list[_Source], site: Path, final: Path, python: Python) -> None:
+def _compile(sources: list[_Source], site: Path, final: Path, python: Python, told: Told) -> None:
     lines = [f"{source.path}\t{source.path.replace(str(site), str(final), 1)}\n" for source in sources]
     jobs = min(os.cpu_count() or 1, 1 + len(lines) // 100)
-    running = []
-    for number in range(jobs if lines else 0):
-        process = subprocess.Popen(
+    counted, count = os.pipe()
+    try:
+        shares = ["".join(lines[number::jobs]) for number in range(jobs if lines else 0)]
+        running = [_compiler(python, share, count) for share in shares]
+    finally:
+        os.close(count)  # so that the last compiler's end is the end of what is read
+    with os.fdopen(counted, "rb", buffering=0) as pipe:
+        in_time = _follow(pipe.fileno(), len(lines), told)
+    for process in running:
+        if not in_time:  # the app compiles the rest itself, each time it starts
+            process.kill()
+        process.wait()
+
+
+def _compiler(python: Python, lines: str, count: int) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() as listing:  # a file, not a pipe: the next compiler need not wait until it is read
+        listing.write(lines.encode("utf-8", "surrogateescape"))
+        listing.seek(0)
+        return subprocess.Popen(
             [python.path, "-I", "-S", "-W", "ignore", "-c", _COMPILER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdin=listing,
+            stdout=count,
             stderr=subprocess.DEVNULL,
             env={"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
             cwd="/",
             umask=0o022,
         )
-        running.append((process, "".join(lines[number::jobs]).encode("utf-8", "surrogateescape")))
-    for process, text in running:
-        if process.stdin:
-            with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(text)
-    for process, _ in running:
-        try:
-            process.wait(COMPILE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # the app compiles the rest itself, each time it starts
-            process.kill()
-            process.wait()
+
+
+def _follow(descriptor: int, total: int, told: Told) -> bool:
+    """Tell of every byte until there are no more. Whether that was in time."""
+    deadline, done = time.monotonic() + COMPILE_TIMEOUT_S, 0
+    while (left := deadline - time.monotonic()) > 0:
+        ready, _, _ = select.select([descriptor], [], [], left)
+        data = os.read(descriptor, 65536) if ready else b""
+        if ready and not data:
+            return True
+        if data:
+            done += len(data)
+            told(done, total)
+    return False

@@ -16,7 +16,7 @@ import pytest
 from spaces_runner import environment
 from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
 from spaces_runner.settings import Settings
-from spaces_runner.types import Environment, ResolvedHow, RunOptions
+from spaces_runner.types import Environment, Progress, ResolvedHow, RunOptions
 from tests.support.spaces_env import ROOT, SPACE_USER, TinySpace, named, run_as_space, sdist, wheel
 
 pytestmark = pytest.mark.network_index
@@ -276,6 +276,10 @@ def test_a_wheel_of_the_space_is_installed_for_it_alone(shared_settings: Setting
     answer = run_as_space([str(own), "-c", "import own_thing; print(own_thing.ANSWER)"], own)
     assert answer.stdout.strip() == "42"
     assert not environment.stands(built.resolution, shared_settings)
+    told = [(event.what, event.unit, event.total) for event in space.events if isinstance(event, Progress)]
+    packages = len(built.resolution.packages)
+    assert ("", "packages", packages) in told
+    assert told[-1][:2] == (f"compiling {packages} packages", "modules")
 
 
 def test_a_package_that_cannot_be_built_says_why(settings: Settings) -> None:
