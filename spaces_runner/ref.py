@@ -6,6 +6,7 @@ A reference is built anew from validated parts: nothing of the text itself goes 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,7 @@ _HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LONGEST = 4096  # characters; no path or address that can be meant is longer
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")  # huggingface_hub's REPO_ID_REGEX, one part
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_~][A-Za-z0-9_.~+-]{0,127}")
@@ -75,17 +77,36 @@ def _from_hub_path(path: str, settings: Settings) -> SpaceRef:
     if len(parts) < 3:
         raise _refused("This address names no Space: it must have an owner and a name.")
     name, _, at = unquote(parts[2]).partition("@")
-    revision = _viewed(parts[3:]) or at or None
-    return _hub(unquote(parts[1]), name.removesuffix(".git"), revision)
+    revision, tail = _viewed(parts[3:])
+    ref = _hub(unquote(parts[1]), name.removesuffix(".git"), revision or at or None)
+    return replace(ref, tail=tail)
 
 
-def _viewed(parts: list[str]) -> str | None:
-    """The revision in `tree/<revision>/…`. `refs/pr/N` is one of three parts, unless its slashes are encoded."""
+def _viewed(parts: list[str]) -> tuple[str | None, str]:
+    """The revision in `tree/<revision>/…`, and what may be more of its name or the path of a file.
+
+    Nothing may be where the revision ends for certain: after `refs/pr/N`, a commit or `main`, which git lets no longer
+    name begin with, and where the Hub has encoded the slashes of a name.
+    """
     if not parts:
-        return None
+        return None, ""
     if parts[0] not in _VIEWS or len(parts) < 2:
         raise _refused(f"This address is of a Space's {_shown(parts[0])} page; its files are what can be run.")
-    return unquote("/".join(parts[1:4] if parts[1] == "refs" else parts[1:2]))
+    if parts[1] == "refs":
+        return unquote("/".join(parts[1:4])), ""
+    revision = unquote(parts[1])
+    certain = revision == "main" or "/" in revision or _COMMIT.fullmatch(revision)
+    return revision, "" if certain else _tail(revision, parts[2:])
+
+
+def _tail(revision: str, parts: list[str]) -> str:
+    """As much of a path as could belong to a revision's name."""
+    found: list[str] = []
+    for part in map(unquote, parts):
+        if "/" in part or not _is_revision("/".join((revision, *found, part))):
+            break
+        found.append(part)
+    return "/".join(found)
 
 
 def _from_subdomain(host: str) -> SpaceRef:
@@ -126,10 +147,14 @@ def _hub(owner: str, name: str, revision: str | None) -> SpaceRef:
 def _revision(revision: str | None) -> str | None:
     if revision is None:
         return None
-    bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in revision.split("/"))
-    if bad_part or not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith("."):
+    if not _is_revision(revision):
         raise _refused(f"This is no branch, tag or commit: {_shown(revision)}.")
     return revision
+
+
+def _is_revision(text: str) -> bool:
+    bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in text.split("/"))
+    return not bad_part and bool(_REVISION.fullmatch(text)) and ".." not in text and not text.endswith(".")
 
 
 def _directory(text: str) -> SpaceRef:

@@ -1,78 +1,21 @@
-"""The nouns that cross modules: frozen values and enums. Knows no other module of the project, does nothing.
+"""The nouns that cross modules: frozen values, and the enums they are described with. Knows no stage, does nothing.
 
 The order in which they come about is the order of the pipeline:
 text -> SpaceRef -> Checkout -> SpaceSpec -> Environment -> Patch -> LaunchPlan -> SpaceStatus.
 """
 
+# ruff: noqa: PLC0414  # the form in which type checkers take a name as handed on
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class Stage(StrEnum):
-    """The Hub's own names for what a Space is doing (huggingface_hub's `SpaceStage`)."""
-
-    BUILDING = "BUILDING"
-    APP_STARTING = "APP_STARTING"
-    RUNNING = "RUNNING"
-    STOPPED = "STOPPED"
-    PAUSED = "PAUSED"
-    NO_APP_FILE = "NO_APP_FILE"
-    CONFIG_ERROR = "CONFIG_ERROR"
-    BUILD_ERROR = "BUILD_ERROR"
-    RUNTIME_ERROR = "RUNTIME_ERROR"
-
-    @property
-    def active(self) -> bool:
-        """Whether a shim is at work on the Space."""
-        return self in (Stage.BUILDING, Stage.APP_STARTING, Stage.RUNNING)
-
-    @property
-    def failed(self) -> bool:
-        return self in (Stage.NO_APP_FILE, Stage.CONFIG_ERROR, Stage.BUILD_ERROR, Stage.RUNTIME_ERROR)
-
-
-class Step(StrEnum):
-    """What is being done inside BUILDING and APP_STARTING."""
-
-    CLONE = "clone"
-    LFS = "lfs"
-    DETECT = "detect"
-    ENVIRONMENT = "environment"
-    MODELS = "models"  # those that the Space has its builder preload
-    PATCH = "patch"
-    LAUNCH = "launch"
-    SHARE = "share"
-
-
-class RefKind(StrEnum):
-    HUB = "hub"
-    SUBDOMAIN = "subdomain"  # https://owner-name.hf.space: which repository that is, only the Hub can tell
-    GIT = "git"
-    DIRECTORY = "directory"
-    CORE = "core"  # the inference core, which is run as Spaces are and is none
-
-
-class Sdk(StrEnum):
-    GRADIO = "gradio"
-    STREAMLIT = "streamlit"
-    STATIC = "static"
-    DOCKER = "docker"
-
-
-class Severity(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class ResolvedHow(StrEnum):
-    """The rung of the ladder on which the requirements resolved."""
-
-    JOINT = "joint"  # as the Hub builds today: requirements and Gradio in one resolution
-    AS_OF_DATE = "as-of-date"  # the packages that existed when the Space was last changed
-    LEGACY = "legacy"  # the Hub's order until 2024: requirements, then Gradio over them
+from spaces_runner.enums import RefKind as RefKind
+from spaces_runner.enums import ResolvedHow as ResolvedHow
+from spaces_runner.enums import Sdk as Sdk
+from spaces_runner.enums import Severity as Severity
+from spaces_runner.enums import Stage as Stage
+from spaces_runner.enums import Step as Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +39,7 @@ class SpaceRef:
     kind: RefKind
     source: str
     revision: str | None = None  # branch, tag, commit or `refs/pr/N`; None is the default branch
+    tail: str = ""  # what follows it in a page's address: more of its name, a path, or both; the origin's names decide
 
     @property
     def name(self) -> str:
@@ -107,8 +51,16 @@ class SpaceRef:
         """The Hub account, or "" for anything that is not on the Hub."""
         return self.source.partition("/")[0] if self.kind is RefKind.HUB else ""
 
+    @property
+    def revisions(self) -> tuple[str | None, ...]:
+        """What the revision can be, the longest name first."""
+        if not self.revision:
+            return (None,)
+        parts = [self.revision, *self.tail.split("/")] if self.tail else [self.revision]
+        return tuple("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+
     def __str__(self) -> str:
-        return f"{self.source}@{self.revision}" if self.revision else self.source
+        return f"{self.source}@{self.revisions[0]}" if self.revision else self.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -74,25 +74,28 @@ class Mirror:
             hint = "See whether its launch still makes progress: spaces-runner ps"
             raise CheckoutError(f"Another launch has been fetching {self.origin.name} for hours.", hint=hint) from error
 
-    def resolve(self, revision: str | None) -> str:
-        """The commit that a branch, a tag, `refs/pr/N`, or a commit names; the default branch's for None.
+    def resolve(self, revisions: Sequence[str | None]) -> tuple[str | None, str]:
+        """The first of some revisions that there is, and its commit; all are asked for at once.
 
+        Each is a branch, a tag, `refs/pr/N`, a commit, or None: the default branch.
         Raises SpaceNotFound, AccessDenied, RevisionNotFound or NetworkFailed.
         """
-        if revision and _COMMIT.fullmatch(revision):
-            return revision
-        wanted = _reference_names(revision)
+        if len(revisions) == 1 and revisions[0] and _COMMIT.fullmatch(revisions[0]):
+            return revisions[0], revisions[0]
+        wanted = {name: revision for revision in revisions for name in _reference_names(revision)}
         answer = self.command.ask_origin("ls-remote", "--", self.origin.url, *wanted)
         found = {name: sha for sha, _, name in (line.partition("\t") for line in answer.splitlines())}
-        if sha := next((found[name] for name in wanted if name in found), None):
-            return sha
-        if revision is None:
+        if name := next((name for name in wanted if name in found), None):
+            return wanted[name], found[name]
+        shortest = revisions[-1]
+        if shortest is None:
             hint = "Its author has to push something first."
             raise RevisionNotFound(f"{self.origin.name} has no commits yet.", hint=hint)
-        if _SHORT_COMMIT.fullmatch(revision) and (sha := self._expand(revision)):
-            return sha
+        if _SHORT_COMMIT.fullmatch(shortest) and (sha := self._expand(shortest)):
+            return shortest, sha
         hint = "Give a branch, a tag, refs/pr/N, or a commit with all its 40 digits."
-        raise RevisionNotFound(f"{self.origin.name} has no revision {revision}.", hint=hint)
+        names = " or ".join(map(str, reversed(revisions[-2:])))
+        raise RevisionNotFound(f"{self.origin.name} has no revision {names}.", hint=hint)
 
     def has(self, sha: str) -> bool:
         """Whether the commit is here, complete."""

@@ -37,7 +37,7 @@ def obtain(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) ->
 
 def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Checkout:
     with report.step(Step.CLONE) as note:
-        sha, findings = _resolve(mirror, ref, report)
+        ref, sha, findings = _resolve(mirror, ref, report)
         if not mirror.has(sha):
             report.log(f"Fetching {ref} at {sha}")
         fetched = mirror.fetch(sha, ref.revision, lambda done, total: _progress(report, done, total))
@@ -60,17 +60,20 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Ch
     )
 
 
-def _resolve(mirror: Mirror, ref: SpaceRef, report: Reporter) -> tuple[str, tuple[Finding, ...]]:
-    """The commit; the last one known, with a finding, where the origin is out of reach."""
+def _resolve(mirror: Mirror, ref: SpaceRef, report: Reporter) -> tuple[SpaceRef, str, tuple[Finding, ...]]:
+    """The reference without a doubt, and its commit; the last one known, with a finding, where the origin is away."""
+    findings: tuple[Finding, ...] = ()
     try:
-        return mirror.resolve(ref.revision), ()
+        revision, sha = mirror.resolve(ref.revisions)
     except NetworkFailed as error:
-        sha = mirror.last_seen(ref.revision)
-        if sha is None:
+        seen = [(name, last) for name in ref.revisions if (last := mirror.last_seen(name))]
+        if not seen:
             raise
+        revision, sha = seen[0]
         report.log(error.message)
         message = f"The origin is out of reach, so this is the commit it had last: {sha[:8]}."
-        return sha, (Finding(code="origin-out-of-reach", severity=Severity.WARNING, message=message),)
+        findings = (Finding(code="origin-out-of-reach", severity=Severity.WARNING, message=message),)
+    return replace(ref, revision=revision, tail=""), sha, findings
 
 
 def _progress(report: Reporter, done: int, total: int | None) -> None:

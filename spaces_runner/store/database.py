@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from spaces_runner.errors import StateError, StateTooNew
 from spaces_runner.settings import Settings
 
-VERSION = 2
+VERSION = 3
 
 SCHEMA = (
     """CREATE TABLE spaces (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, source TEXT NOT NULL, name TEXT NOT NULL, revision TEXT,
         options TEXT NOT NULL, slot INTEGER NOT NULL UNIQUE, created REAL NOT NULL,
-        stopping INTEGER NOT NULL DEFAULT 0, UNIQUE (kind, source, name))""",
+        stopping INTEGER NOT NULL DEFAULT 0, tail TEXT NOT NULL DEFAULT '', UNIQUE (kind, source, name))""",
     """CREATE TABLE runs (
         id TEXT PRIMARY KEY, space_id TEXT NOT NULL UNIQUE REFERENCES spaces (id), created REAL NOT NULL,
         stage TEXT NOT NULL, step TEXT, commit_id TEXT, local_url TEXT, share_url TEXT, gpu TEXT,
@@ -37,7 +37,10 @@ SCHEMA = (
 )
 
 # What makes a database of each older version one of the next.
-UPGRADES = {1: "ALTER TABLE leases ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0"}
+UPGRADES = {
+    1: "ALTER TABLE leases ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
+    2: "ALTER TABLE spaces ADD COLUMN tail TEXT NOT NULL DEFAULT ''",
+}
 
 _BUSY_S = 20.0  # for other writers
 

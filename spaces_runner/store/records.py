@@ -18,8 +18,8 @@ RUN_COLUMNS = (
 )  # fmt: skip
 
 RUNS = (
-    "SELECT runs.*, spaces.kind, spaces.source, spaces.name, spaces.revision, spaces.options, spaces.slot, "
-    "spaces.stopping, runs.id AS run_id, runs.created AS run_created "
+    "SELECT runs.*, spaces.kind, spaces.source, spaces.name, spaces.revision, spaces.tail, spaces.options, "
+    "spaces.slot, spaces.stopping, runs.id AS run_id, runs.created AS run_created "
     "FROM runs JOIN spaces ON spaces.id = runs.space_id"
 )
 
@@ -69,7 +69,7 @@ class Claim:
 def read_space(row: sqlite3.Row) -> Space:
     return Space(
         id=row["space_id"] if "space_id" in row.keys() else row["id"],  # noqa: SIM118  # a Row is no mapping
-        ref=SpaceRef(kind=RefKind(row["kind"]), source=row["source"], revision=row["revision"]),
+        ref=SpaceRef(kind=RefKind(row["kind"]), source=row["source"], revision=row["revision"], tail=row["tail"]),
         options=decode(RunOptions, json.loads(row["options"])),
         slot=row["slot"],
         stopping=bool(row["stopping"]),

@@ -65,17 +65,17 @@ class Store:
             ).fetchone()
             if row is not None and (run := self._active_run(db, row["id"])):
                 space = read_space(row)
-                if space.ref.revision != ref.revision:
+                if space.ref.revisions != ref.revisions:
                     raise SpaceBusy(
-                        f"{space.id} is at work at {space.ref.revision or 'its default branch'}.",
+                        f"{space.id} is at work at {space.ref.revisions[0] or 'its default branch'}.",
                         hint="Stop it first, or give this one a name of its own.",
                     )
                 return Admission(space=space, run_id=run, fresh=False)
             space = read_space(row) if row is not None else self._add_space(db, ref, name)
             space = replace(space, ref=ref, options=options, stopping=False)
             db.execute(
-                "UPDATE spaces SET revision = ?, options = ?, stopping = 0 WHERE id = ?",
-                (ref.revision, json.dumps(encode(options)), space.id),
+                "UPDATE spaces SET revision = ?, tail = ?, options = ?, stopping = 0 WHERE id = ?",
+                (ref.revision, ref.tail, json.dumps(encode(options)), space.id),
             )
             return Admission(space=space, run_id=self._add_run(db, space), fresh=True)
 

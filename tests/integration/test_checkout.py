@@ -116,6 +116,44 @@ def test_every_kind_of_revision(at_hub: Settings, hub: Hub) -> None:
         assert take(f"o/n@{revision}" if revision else "o/n", at_hub).commit == sha, revision
 
 
+def test_a_page_of_a_branch_with_slashes(at_hub: Settings, hub: Hub) -> None:
+    """The address does not say where the branch ends and the path begins; the names that there are do."""
+    main = hub.add_space("o/n", FILES)
+    branch = hub.commit("o/n", {"app.py": "b", "src/x.py": ""}, branch="feature/x")
+    plain = hub.commit("o/n", {"app.py": "d", "docs/x.py": ""}, branch="dev")
+    hub.repository("o/n").git("tag", "dev/docs", main)
+    pages = {
+        "tree/feature/x": ("feature/x", branch),
+        "tree/feature/x/src": ("feature/x", branch),
+        "blob/feature/x/src/x.py": ("feature/x", branch),
+        "tree/feature%2Fx/src": ("feature/x", branch),
+        "blob/dev/app.py": ("dev", plain),
+        "blob/dev/docs/x.py": ("dev/docs", main),
+        f"blob/{branch[:9]}/src/x.py": (branch[:9], branch),
+        "blob/main/app.py": ("main", main),
+    }
+    for page, (revision, sha) in pages.items():
+        asked = hub.served("git-refs").requests
+        checkout = take(f"{at_hub.hf_endpoint}/spaces/o/n/{page}", at_hub)
+        assert (checkout.ref.revision, checkout.ref.tail, checkout.commit) == (revision, "", sha), page
+        assert hub.served("git-refs").requests <= asked + 3, page
+    with pytest.raises(RevisionNotFound, match=r"no revision feature or feature/y\."):
+        take(f"{at_hub.hf_endpoint}/spaces/o/n/tree/feature/y/src", at_hub)
+    with pytest.raises(RevisionNotFound, match=r"no revision main/src\."):
+        take("o/n@main/src", at_hub)
+
+
+def test_a_page_of_a_branch_when_the_origin_is_away(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", FILES)
+    branch = hub.commit("o/n", {"app.py": "b"}, branch="feature/x")
+    page = f"{at_hub.hf_endpoint}/spaces/o/n/blob/feature/x/app.py"
+    take(page, at_hub)
+    hub.misbehave(Fault(route="git-refs", status=503))
+    checkout = take(page, at_hub)
+    assert (checkout.ref.revision, checkout.commit) == ("feature/x", branch)
+    assert [finding.code for finding in checkout.findings] == ["origin-out-of-reach"]
+
+
 def test_a_revision_that_looks_like_a_part_of_another(at_hub: Settings, hub: Hub) -> None:
     """ls-remote matches the ends of names: `x` would be found in `feature/x`."""
     hub.add_space("o/n", FILES)

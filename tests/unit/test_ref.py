@@ -49,6 +49,7 @@ HUB_FORMS = [
     ("spaces/owner/name", None),
     ("owner/name@main", "main"),
     ("owner/name@refs/pr/3", "refs/pr/3"),
+    ("owner/name@feature/x", "feature/x"),
     ("spaces/owner/name@0123abc", "0123abc"),
 ]
 
@@ -58,6 +59,32 @@ def test_a_space_on_the_hub(text: str, revision: str | None) -> None:
     ref = parse(text, SETTINGS)
     assert (ref.kind, ref.source, ref.revision) == (RefKind.HUB, "owner/name", revision)
     assert (ref.owner, ref.name) == ("owner", "name")
+
+
+PAGES = [
+    ("tree/feature/x", ("feature/x", "feature")),
+    ("tree/feature/x/", ("feature/x", "feature")),
+    ("blob/feature/x/src/app.py?x=1#L3", ("feature/x/src/app.py", "feature/x/src", "feature/x", "feature")),
+    ("blob/v1.0/my%20app.py", ("v1.0",)),
+    ("blob/dev/src/-x/y", ("dev/src/-x/y", "dev/src/-x", "dev/src", "dev")),
+    ("blob/dev/.github/x", ("dev",)),
+    ("blob/dev/a/../../b", ("dev/a", "dev")),
+    ("blob/dev/a%2Fb/c", ("dev",)),
+    ("tree/feature%2Fx/y", ("feature/x",)),
+    ("tree/main/y", ("main",)),
+    ("tree/maintenance/y", ("maintenance/y", "maintenance")),
+    (f"tree/{SHA}/y", (SHA,)),
+    ("tree/refs/pr/3/y", ("refs/pr/3",)),
+    ("tree/dev/" + "/".join(["n" * 50] * 6), tuple("/".join(["dev"] + ["n" * 50] * n) for n in (3, 2, 1, 0))),
+]
+
+
+@pytest.mark.parametrize(("page", "revisions"), PAGES)
+def test_a_page_of_a_space_may_mean_several_revisions(page: str, revisions: tuple[str, ...]) -> None:
+    ref = parse(f"https://huggingface.co/spaces/owner/name/{page}", SETTINGS)
+    assert ref.revisions == revisions
+    assert ref.revision == revisions[-1]
+    assert str(ref) == f"owner/name@{revisions[0]}"
 
 
 @pytest.mark.parametrize(

@@ -292,13 +292,17 @@ def test_an_older_database_is_brought_up_to_date(here: Settings) -> None:
     here.home_dir.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(here.database)
     for statement in SCHEMA:
-        db.execute(statement.replace(", bytes INTEGER NOT NULL DEFAULT 0", ""))
+        older = statement.replace(", bytes INTEGER NOT NULL DEFAULT 0", "")
+        db.execute(older.replace(", tail TEXT NOT NULL DEFAULT ''", ""))
     db.execute("INSERT INTO leases (run_id, gpu) VALUES ('old', 'GPU-a')")
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()
     store = Store(here)
-    run_id = store.admit(HUB, RunOptions()).run_id
+    viewed = replace(HUB, revision="feature", tail="x/app.py")
+    admission = store.admit(viewed, RunOptions())
+    assert store.space(admission.space.id).ref == viewed
+    run_id = admission.run_id
     store.lease(run_id, lambda _: "GPU-a")
     store.hold(run_id, 5)
     db = sqlite3.connect(here.database)
