@@ -23,7 +23,7 @@
     ├── BadCatalog            503   a file of models says what cannot be meant; told before anything is served
     ├── GenerationFailed      500   this one request failed; the engine goes on
     │   ├── OutOfMemory             the device had no room for it
-    │   └── Interrupted             the model was taken away, or the core shut down, before it was done
+    │   └── Interrupted             the model was taken away, or the core shut down (ShuttingDown), before it was done
     └── RemoteFailed          502   the engine elsewhere did not answer as it should
 
 Each has a sentence for people, what to do next in `hint`, and, where one field of the request is at fault, its name.
@@ -178,6 +178,11 @@ class OutOfMemory(GenerationFailed):
 
 class Interrupted(GenerationFailed):
     code = "interrupted"
+
+
+class ShuttingDown(Interrupted):
+    def __init__(self) -> None:
+        super().__init__("The core is shutting down.", hint="Try again when it is back.")
 
 
 class RemoteFailed(InferenceError):

@@ -35,7 +35,7 @@ from app.inference.types import (
 )
 
 MIB = 1024**2
-WEIGHTS, KV = 1024 * MIB, 512 * MIB  # bytes of every scripted model, as it pretends
+WEIGHTS, KV = 4096 * MIB, 2048 * MIB  # bytes of every scripted model, as it pretends
 
 
 def make_card(name: str, **changes: object) -> ModelCard:
@@ -170,6 +170,7 @@ class PretendDevice:
     host: int = 10 * WEIGHTS
     others: int = 0
     told: list[int] = field(default_factory=list)
+    heard: Callable[[int], None] = lambda _held: None  # called with what it is told
     parked: weakref.WeakSet[PretendParked] = field(default_factory=weakref.WeakSet)
 
     def budget(self, held: int) -> int:
@@ -180,6 +181,7 @@ class PretendDevice:
 
     def hold(self, held: int) -> None:
         self.told.append(held)
+        self.heard(held)
 
 
 @dataclass(eq=False)
@@ -207,6 +209,7 @@ class Workshop:
     loading: threading.Event = field(default_factory=threading.Event)
     own_memory: bool = True  # as a GPU has
     prepare: Callable[[str, ScriptedEngine], None] = lambda _name, _engine: None
+    estimate: Callable[[Sequence[ModelCard]], int] = lambda _cards: WEIGHTS
 
     def __post_init__(self) -> None:
         self.loading.set()
@@ -215,7 +218,7 @@ class Workshop:
         return Tools(
             device="pretend:0",
             prepare=lambda: None,
-            estimate=lambda cards: WEIGHTS,
+            estimate=self.estimate,
             load=self.load,
             make_engine=self.make_engine,
             park=self.park if self.own_memory else None,

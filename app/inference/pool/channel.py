@@ -30,6 +30,8 @@ class Channel:
     def put(self, event: EngineEvent) -> None:
         """Called from any thread; does not block."""
         with self._lock:
+            if self.ended:
+                return
             if isinstance(event, Queued) and self._pending and isinstance(self._pending[-1], Queued):
                 self._pending.pop()
             self._pending.append(event)
@@ -37,6 +39,13 @@ class Channel:
             reader, self._reader = self._reader, None
         if reader is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_wake, reader)
+
+    def fail(self, error: InferenceError) -> None:
+        """End it for an engine that cannot: nothing that comes later counts."""
+        from app.inference.engine import Failed  # there by now: the engine was
+
+        if not self.ended:
+            self.put(Failed(error=error))
 
     @property
     def done(self) -> bool:

@@ -13,6 +13,7 @@ class Options:
     patience_s: float = 60.0  # for a model in use to be done, so that another can have its place
     tick_s: float = 0.2  # how often Loading is told
     busy_retry_s: int = 5
+    measure_s: float = 5.0  # for the sizes of the other models, which decide how much cache one has
 
 
 FORGET = 4

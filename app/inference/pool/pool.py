@@ -9,11 +9,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from app.inference.errors import GenerationFailed, InferenceError, Interrupted, ModelUnavailable, UnknownModel
+from app.inference.errors import GenerationFailed, ModelUnavailable, ShuttingDown, UnknownModel
 from app.inference.loaded import LoadedModel
 from app.inference.pool import intake
 from app.inference.pool.channel import Channel
-from app.inference.pool.moves import Mover
+from app.inference.pool.mover import Mover
 from app.inference.pool.options import Options
 from app.inference.pool.seat import Seat
 from app.inference.pool.tools import Engine, Tools
@@ -79,7 +79,7 @@ class Pool:
         except TimeoutError:
             for seat in dict.fromkeys(self._seats.values()):
                 if seat.engine is not None and seat.state is Residency.RESIDENT:
-                    self._worker.do(partial(seat.engine.fail_all, _shutting_down()))
+                    self._worker.do(seat.engine, partial(seat.engine.fail_all, ShuttingDown()))
 
     async def close(self) -> None:
         """After `drain`; ends the threads."""
@@ -100,7 +100,7 @@ class Pool:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
         card = self._card(request.model)
         if self._closing:
-            raise _shutting_down()
+            raise ShuttingDown
         served = self._generate(card, request) if card.remote is None else self._elsewhere[card.name].generate(request)
         async with aclosing(cast(AsyncGenerator[Event, None], served)) as events:
             async for event in events:
@@ -135,8 +135,9 @@ class Pool:
         async with aclosing(cast(AsyncGenerator[Event, None], self._mover.enter(seat, card.name))) as entering:
             async for loading in entering:
                 yield loading
+        channel = Channel()
+        seat.channels.add(channel)
         try:
-            channel = Channel()
             loaded, at_work = _there(seat.loaded), _there(seat.engine)
             sequence = await self._in_thread(lambda: _sequence(card, request, loaded, shown, channel))
             at_work.submit(sequence)
@@ -151,6 +152,7 @@ class Pool:
                     at_work.cancel(request.id)
                     self._worker.wake()
         finally:
+            seat.channels.discard(channel)
             self._mover.leave(seat)
 
     def _card(self, model: str) -> ModelCard:
@@ -176,9 +178,12 @@ class Pool:
             self._loop.call_soon_threadsafe(self._drop, at_work, error)
 
     def _drop(self, at_work: Engine, error: Exception) -> None:
+        """Whoever is inside hears of it, the broken engine not being asked; nobody comes in any more."""
         told = GenerationFailed(f"The engine failed: {type(error).__name__}: {error}", hint="Try again.")
         for seat in dict.fromkeys(self._seats.values()):
             if seat.engine is at_work:
+                for channel in tuple(seat.channels):
+                    channel.fail(told)
                 self._keep(self._mover.drop(seat, told))
 
     def _keep(self, job: Coroutine[Any, Any, None]) -> None:
@@ -215,10 +220,6 @@ def _there(value: _T | None) -> _T:
     if value is None:
         raise ModelUnavailable("The model was taken away.", hint="Try again.")
     return value
-
-
-def _shutting_down() -> InferenceError:
-    return Interrupted("The core is shutting down.", hint="Try again when it is back.")
 
 
 def _seats(cards: Sequence[ModelCard]) -> dict[str, Seat]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from app.inference.errors import InferenceError
 from app.inference.loaded import LoadedModel
+from app.inference.pool.channel import Channel
 from app.inference.pool.tools import Engine, Parked
 from app.inference.types import ModelCard, ModelStatus, Residency
 
@@ -15,7 +18,9 @@ class Seat:
     """`cards` share a base: it is there once for all of them.
 
     `inside`: requests that run in its engine or are about to. `outside`: requests that wait for it to be resident.
-    `leaving`: nobody may go in, because it is about to be moved. `kv_bytes`: of its engine when awake.
+    `leaving`: how many are about to move it; meanwhile nobody may go in. `kv_bytes`: of its engine when awake.
+    `channels`: of the requests inside.
+    `promised`: what it is about to take up in all, from before it does until it is there.
     """
 
     cards: tuple[ModelCard, ...]
@@ -26,7 +31,9 @@ class Seat:
     parked: Parked | None = None
     inside: int = 0
     outside: int = 0
-    leaving: bool = False
+    leaving: int = 0
+    channels: set[Channel] = field(default_factory=set)
+    promised: int = 0
     weight_bytes: int = 0
     kv_bytes: int = 0
     doing: str = ""
@@ -42,19 +49,41 @@ class Seat:
         return not self.inside and not self.outside
 
     @property
-    def nbytes(self) -> int:
+    def taken(self) -> int:
         """What it takes up on the device now."""
         kv_bytes = self.kv_bytes if self.state is Residency.RESIDENT else 0
         return (0 if self.parked else self.weight_bytes) + kv_bytes
 
     @property
+    def nbytes(self) -> int:
+        """What is its own: what it was promised, else what it takes up."""
+        return self.promised or self.taken
+
+    @property
     def title(self) -> str:
         return " and ".join(card.title for card in self.cards)
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """Let nobody in."""
+        self.leaving += 1
+        try:
+            yield
+        finally:
+            self.leaving -= 1
+
+    def begin(self, doing: str) -> None:
+        """It is on its way."""
+        self.state, self.error, self.doing, self.fraction = Residency.LOADING, None, doing, 0.0
+
+    def arrive(self) -> None:
+        """It is there."""
+        self.state, self.doing, self.fraction, self.promised = Residency.RESIDENT, "", 1.0, 0
 
     def clear(self, state: Residency = Residency.ABSENT, error: InferenceError | None = None) -> None:
         """Let go of everything."""
         self.loaded = self.engine = self.parked = None
-        self.weight_bytes = self.kv_bytes = 0
+        self.weight_bytes = self.kv_bytes = self.promised = 0
         self.state, self.error = state, error
         self.doing, self.fraction = "", 0.0
 

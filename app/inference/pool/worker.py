@@ -47,12 +47,12 @@ class Rotation(Generic[_T]):
 
 
 class Worker:
-    """Started by `start`. `on_broken` hears, in this thread, of an engine whose step failed as a whole."""
+    """Started by `start`. `on_broken` hears, in this thread, of an engine that failed as a whole, and is left alone."""
 
     def __init__(self, on_broken: Callable[[Engine, Exception], None]) -> None:
         self._on_broken = on_broken
         self._engines: list[Engine] = []
-        self._errands: deque[Callable[[], None]] = deque()
+        self._errands: deque[tuple[Engine, Callable[[], None]]] = deque()
         self._rotation: Rotation[Engine] = Rotation()
         self._changed = threading.Condition()
         self._stepping: Engine | None = None
@@ -75,10 +75,10 @@ class Worker:
             self._rotation.forget(engine)
             self._changed.wait_for(lambda: self._stepping is not engine)
 
-    def do(self, errand: Callable[[], None]) -> None:
-        """Call it soon, in the thread that steps: for what must not happen during a step."""
+    def do(self, engine: Engine, errand: Callable[[], None]) -> None:
+        """Do something to an engine soon, in the thread that steps: for what must not happen during a step."""
         with self._changed:
-            self._errands.append(errand)
+            self._errands.append((engine, errand))
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -96,40 +96,66 @@ class Worker:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (engine := self._next()) is not None:
-            self._step(engine)
+        while (turn := self._next()) is not None:
+            engine, errand = turn
+            if errand is None:
+                self._step(engine)
+            else:
+                self._guarded(engine, errand)
+            with self._changed:
+                self._stepping = None
+                self._changed.notify_all()
 
-    def _next(self) -> Engine | None:
-        """Wait for an engine with work; None to end."""
+    def _next(self) -> tuple[Engine, Callable[[], None] | None] | None:
+        """Wait for an errand, or for an engine with work; None to end."""
         with self._changed:
             while not self._stopping:
-                while self._errands:
-                    self._errands.popleft()()
+                if self._errands:
+                    engine, errand = self._errands.popleft()
+                    self._stepping = engine
+                    return engine, errand
                 at_work = [engine for engine in self._engines if not engine.idle]
                 if at_work and self._stalled < len(at_work):
                     self._stepping = self._rotation.next(at_work)
-                    return self._stepping
+                    return self._stepping, None
                 self._changed.wait(STALL_S if at_work else None)
                 self._stalled = 0
         return None
 
     def _step(self, engine: Engine) -> None:
-        before = _tokens(engine)
-        try:
+        worked, spent = False, 0
+
+        def step() -> None:
+            nonlocal worked, spent
+            before = _tokens(engine)
             worked = engine.step()
-        except Exception as error:  # noqa: BLE001  # the boundary: one engine's failure must not end the others'
-            _LOG.exception("A step of an engine failed")
-            engine.fail_all(GenerationFailed("The engine failed.", hint="Try again; the core's log says more."))
-            self._on_broken(engine, error)
-            worked = False
-            with self._changed:
-                self._engines = [one for one in self._engines if one is not engine]
+            spent = _tokens(engine) - before
+
+        self._guarded(engine, step)
         with self._changed:
-            self._stepping = None
             self._stalled = 0 if worked else self._stalled + 1
             if engine in self._engines:
-                self._rotation.charge(engine, _tokens(engine) - before)
-            self._changed.notify_all()
+                self._rotation.charge(engine, spent)
+
+    def _guarded(self, engine: Engine, work: Callable[[], None]) -> None:
+        """Do it. If it fails as a whole, the engine's requests end, and it is stepped no more."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the boundary: one engine's failure must not end the others'
+            _LOG.exception("An engine failed")
+            with self._changed:
+                self._engines = [one for one in self._engines if one is not engine]
+                self._rotation.forget(engine)
+            _end_all(engine)
+            self._on_broken(engine, error)
+
+
+def _end_all(engine: Engine) -> None:
+    """What is broken may not even be able to say so; who hears of it tells the rest."""
+    try:
+        engine.fail_all(GenerationFailed("The engine failed.", hint="Try again; the core's log says more."))
+    except Exception:  # noqa: BLE001  # as above
+        _LOG.exception("A broken engine could not end its requests")
 
 
 def _tokens(engine: Engine) -> int:

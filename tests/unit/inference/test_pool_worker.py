@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.inference.engine import Failed
 from app.inference.engine import Sequence as EngineSequence
-from app.inference.errors import GenerationFailed
+from app.inference.errors import GenerationFailed, InferenceError
 from app.inference.pool.tools import Engine
 from app.inference.pool.worker import Rotation, Worker
 from app.inference.types import SamplingParams
@@ -146,6 +146,44 @@ def test_errands_are_done_by_the_thread_that_steps(worker: Worker) -> None:
     worker.add(engine)
     engine.submit(sequence("one", sink))
     worker.wake()
-    worker.do(lambda: errands.append(threading.get_ident()))
+    worker.do(engine, lambda: errands.append(threading.get_ident()))
     until(lambda: errands and engine.idle)
     assert set(errands) == engine.steppers
+
+
+def test_an_errand_that_fails_ends_its_engine_alone(worker: Worker, broken: Broken) -> None:
+    bad, good = ScriptedEngine(), ScriptedEngine()
+    bad.gate.clear()
+    of_bad, of_good = list[object](), list[object]()
+    for engine, sink in ((bad, of_bad), (good, of_good)):
+        worker.add(engine)
+        engine.submit(sequence("one", sink))
+    worker.wake()
+    until(lambda: good.idle and bad.steppers)
+
+    def errand() -> None:
+        raise RuntimeError("lost")
+
+    worker.do(bad, errand)
+    until(lambda: broken)
+    assert [(engine, str(error)) for engine, error in broken] == [(bad, "lost")]
+    assert isinstance(of_bad[-1], Failed)
+    good.submit(sequence("two", of_good))
+    worker.wake()
+    until(lambda: good.idle)
+    assert len(of_good) == 16
+
+
+def test_an_engine_that_cannot_even_end_its_requests_is_told_of(worker: Worker, broken: Broken) -> None:
+    class Dead(ScriptedEngine):
+        def fail_all(self, error: InferenceError) -> None:
+            raise RuntimeError("dead")
+
+    dead, good, of_good = Dead(broken=RuntimeError("lost")), ScriptedEngine(), list[object]()
+    for engine, sink in ((dead, list[object]()), (good, of_good)):
+        worker.add(engine)
+        engine.submit(sequence("one", sink))
+    worker.wake()
+    until(lambda: good.idle and broken)
+    assert [(engine, str(error)) for engine, error in broken] == [(dead, "lost")]
+    assert len(of_good) == 8
