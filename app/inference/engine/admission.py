@@ -17,10 +17,10 @@ from app.inference.engine.live import Pictures, Running, Ticket
 from app.inference.engine.lora import BASE
 from app.inference.engine.sampling import mode
 from app.inference.engine.seats import Seats
-from app.inference.engine.stopping import StopScanner
 from app.inference.engine.types import Sequence
 from app.inference.errors import BadImage
 from app.inference.families.base import FlatModel
+from app.inference.stopping import StopScanner
 
 EXACT = 2**53  # every whole number below it survives a client that reads numbers as floats
 

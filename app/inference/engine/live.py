@@ -10,8 +10,8 @@ from torch import Tensor
 from app.inference.engine.detokenise import TextStream
 from app.inference.engine.kv import Grant, Ids
 from app.inference.engine.sampling import Mode
-from app.inference.engine.stopping import StopScanner
 from app.inference.engine.types import Sequence
+from app.inference.stopping import StopScanner
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from app.inference.engine.stopping import StopScanner
 from app.inference.errors import RemoteFailed
 from app.inference.remote.failures import refused
 from app.inference.remote.heard import Heard, Speech
@@ -20,6 +19,7 @@ from app.inference.remote.openai import OpenAISpeech
 from app.inference.remote.sse import data_of
 from app.inference.remote.telling import Telling
 from app.inference.remote.tgi import TgiSpeech
+from app.inference.stopping import StopScanner
 from app.inference.types import Endpoint, Event, Finished, GenerateRequest, ModelCard
 
 TIMEOUT = httpx.Timeout(30.0, read=300.0)  # engines say nothing while a request waits in their queue

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from app.inference.engine.stopping import StopScanner
 from app.inference.remote.heard import Counts, Ended, Heard, Piece
+from app.inference.stopping import StopScanner
 from app.inference.types import Delta, Event, Finished, FinishReason, Loading, Queued, Started, Usage
 
 

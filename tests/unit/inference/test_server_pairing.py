@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inference.engine.stopping import StopScanner
 from app.inference.server.tgi_answers import Pairing
+from app.inference.stopping import StopScanner
 from app.inference.types import Delta, Token
 
 STOP = "##"

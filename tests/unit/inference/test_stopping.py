@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inference.engine.stopping import StopScanner
+from app.inference.stopping import StopScanner
 
 letters = st.text(alphabet="ab#", max_size=30)
 stops = st.lists(st.text(alphabet="ab#", min_size=1, max_size=4), max_size=4)
