@@ -4,6 +4,7 @@ Whoever may use the owner's page may run any code on this machine, so a request 
 
 * whoever has the link alone is a guest, and gets what `guests` allows: the models, to chat with. A private server has
   no guests;
+* a key that the owner gave to a program opens what `programs` allows: the models, and no page;
 * the owner's token comes once by `?token=`, by the sign-in form or, from a program, as a bearer header; a browser
   gets a cookie in exchange, good for the host name it was given on;
 * a page of another site never acts with that cookie. Every share link is a sibling of every other, and cookies do not
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -24,11 +24,14 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import guests, signin
+from app import guests, programs, signin
 from app.hosts import Host, Hosts
+from app.inference.errors import InferenceError
+from app.limiter import Limiter
 from app.playground.conversations import OWNER
 from app.playground.errors import TooFast
 from app.playground.rates import Rates
+from app.programs import Programs
 
 PUBLIC = frozenset({"/healthz"})  # what anybody may read
 LOGIN = "/login"
@@ -54,39 +57,6 @@ _PROTECTION = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-
-
-@dataclass(slots=True)
-class Limiter:
-    """Wrong tokens, per host name, so that strangers on a public link cannot lock the owner out at home.
-
-    Five in a minute, then a wait that doubles with every further wrong one.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    _wrong: dict[str, list[float]] = field(default_factory=dict)
-    _until: dict[str, float] = field(default_factory=dict)
-    _wait: dict[str, float] = field(default_factory=dict)
-
-    ALLOWED = 5
-    WINDOW_S = 60.0
-    LONGEST_S = 900.0
-
-    def wait(self, key: str) -> float:
-        """Seconds until a token is looked at again; 0.0 when one would be now."""
-        return max(0.0, self._until.get(key, 0.0) - self.clock())
-
-    def wrong(self, key: str) -> None:
-        now = self.clock()
-        recent = [at for at in self._wrong.get(key, []) if now - at < self.WINDOW_S]
-        self._wrong[key] = [*recent, now]
-        if len(self._wrong[key]) >= self.ALLOWED or self._wait.get(key):
-            self._wait[key] = min(self._wait.get(key, self.WINDOW_S / 2) * 2, self.LONGEST_S)
-            self._until[key] = now + self._wait[key]
-
-    def right(self, key: str) -> None:
-        for table in (self._wrong, self._until, self._wait):
-            table.pop(key, None)
 
 
 @dataclass(slots=True)
@@ -168,6 +138,7 @@ class Gate:
     is_space: Callable[[tuple[str, int]], bool] = _nobody_is_a_space
     uploads: Rates = field(default_factory=guests.upload_rates)
     limiter: Limiter = field(default_factory=Limiter)
+    programs: Programs = field(default_factory=Programs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -196,16 +167,26 @@ class Gate:
             await self._by_credentials(scope, receive, send, request, host)
 
     async def _by_credentials(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
-        cookie = request.cookie(host.cookie)
-        if request.bearer is not None:
-            if await self._judge(request, host, send, request.bearer):
+        cookie, bearer = request.cookie(host.cookie), request.bearer
+        if bearer is not None and programs.is_key(bearer) and not _equal(bearer, self.token):
+            await self._as_program(scope, receive, send, request, host)
+        elif bearer is not None:
+            if await self._judge(request, host, send, bearer):
                 await self._as_owner(scope, receive, send, request, host)
         elif cookie is not None and _equal(cookie, self.pass_for(host)):
             await self._as_owner(scope, receive, send, request, host)
         elif not self.private and guests.may(request.method, request.path):
             await self._as_guest(scope, receive, send, request, host)
         else:
-            await signin.ask(send, request.from_browser)
+            await _ask(request, send)
+
+    async def _as_program(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
+        try:
+            name = self.programs.admit(request.method, request.path, request.bearer or "")
+        except InferenceError as error:
+            await signin.refuse(send, request.path, error)
+        else:
+            await self._pass(scope, receive, send, host, {"role": "program", "user": name})
 
     async def _as_owner(self, scope: Scope, receive: Receive, send: Send, request: Request, host: Host) -> None:
         at_the_door = request.path in (LOGIN, STUDIO.rstrip("/")) or (request.path == "/" and request.from_browser)
@@ -238,13 +219,13 @@ class Gate:
         """Whether `token` is the owner's; where it is not, the answer is sent."""
         wait = self.limiter.wait(host.netloc)
         if wait:
-            await signin.ask(send, request.from_browser, wait_s=wait)
+            await _ask(request, send, wait_s=wait)
             return False
         if _equal(token, self.token):
             self.limiter.right(host.netloc)
             return True
         self.limiter.wrong(host.netloc)
-        await signin.ask(send, request.from_browser, wrong=True)
+        await _ask(request, send, wrong=True)
         return False
 
     async def _exchange(self, request: Request, host: Host, send: Send, token: str) -> None:
@@ -266,6 +247,14 @@ class Gate:
         state = {**scope.get("state", {}), **who}
         passed = {**scope, "headers": headers, "scheme": "https" if host.https else "http", "state": state}
         await self.app(passed, receive, send)
+
+
+async def _ask(request: Request, send: Send, *, wrong: bool = False, wait_s: float = 0.0) -> None:
+    """Ask for credentials, in the words that whoever asks understands."""
+    if programs.of_core(request.path):
+        await signin.refuse(send, request.path, programs.refusal(wrong=wrong, wait_s=wait_s))
+    else:
+        await signin.ask(send, request.from_browser, wrong=wrong, wait_s=wait_s)
 
 
 def _plausible(host: Host, peer: tuple[str, int] | None) -> bool:

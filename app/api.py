@@ -57,7 +57,19 @@ def build(desk: Desk) -> None:
         """The last lines of a Space's "build" or "run" log, as harmless text."""
         return _called(lambda: desk.log(space_id, which, lines))
 
-    for function in (inspect, launch, spaces, stop, restart, remove, logs):
+    def keys() -> list[str]:
+        """The names of the programs that have a key to the models."""
+        return list(_called(desk.keys))
+
+    def make_key(name: str) -> str:
+        """A new key for the program of that name, which is shown here only. It opens /v1 and /tgi."""
+        return _called(lambda: desk.make_key(name))
+
+    def revoke_key(name: str) -> dict[str, Any]:
+        """The program's key opens nothing any more."""
+        return _answer(lambda: desk.revoke_key(name))
+
+    for function in (inspect, launch, spaces, stop, restart, remove, logs, keys, make_key, revoke_key):
         register(function, api_name=function.__name__)
 
 

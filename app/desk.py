@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.views.timeline import Timeline
 from spaces_runner import control, ref, runner
+from spaces_runner.core import keys
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Event, Inspection, RunOptions, SpaceStatus
@@ -60,3 +61,15 @@ class Desk:
 
     def diff(self, space_id: str) -> str:
         return control.patch_diff(space_id, self.settings)
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the programs that have a key to the models."""
+        return keys.issued(self.settings)
+
+    def make_key(self, name: str) -> str:
+        """A new key for the program `name`, which is shown here only. Raises RunnerError."""
+        return keys.issue(self.settings, name)
+
+    def revoke_key(self, name: str) -> None:
+        """It opens nothing any more. Raises RunnerError."""
+        keys.withdraw(self.settings, name)

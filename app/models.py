@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.playground.answers import Answers
 from app.playground.conversations import Conversations
-from app.playground.core import Core, Find, Place
+from app.playground.core import Core, Find, Place, Seek
 from app.playground.errors import CoreAway
 from app.playground.playground import Playground
 from spaces_runner import core as service
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 def playground(settings: Settings, place: Place | None) -> Playground:
     """`place`: a core that runs already; without it this machine's own is found, or started, at the first need."""
     conversations = Conversations(settings.home_dir / "page" / "conversations.db")
-    core = Core(find=(lambda: place) if place else _own(settings))
+    core = Core(find=lambda: place) if place else Core(find=_own(settings), seek=_running(settings))
     return Playground(core, conversations, Answers(core, conversations))
 
 
@@ -35,3 +35,14 @@ def _own(settings: Settings) -> Find:
         return Place(url=found.url or "", token=found.token or "")
 
     return find
+
+
+def _running(settings: Settings) -> Seek:
+    def seek() -> Place | None:
+        try:
+            found = service.status(settings)
+        except RunnerError as error:
+            raise CoreAway(f"The models' server cannot be found: {error.message}", hint=error.hint) from error
+        return Place(url=found.url, token=found.token or "") if found and found.url else None
+
+    return seek

@@ -13,14 +13,17 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app import downloads, models
+from app import downloads, forward, models
 from app.access import STUDIO, Gate
 from app.hosts import Hosts
+from app.inference.server.keys import KeyFile
 from app.listening import ServerOptions
 from app.page import CHAT_SCRIPT, CHAT_STYLE, STYLE, THEME, TICKER, build_guest_page, build_studio
 from app.peers import space_test
 from app.playground.conversations import OWNER
 from app.playground.talk import MAX_PICTURE_BYTES
+from app.programs import Programs
+from spaces_runner.core import keys
 from spaces_runner.settings import Settings
 
 Who = Callable[[Request], str | None]
@@ -43,6 +46,8 @@ def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    app.router.routes.extend(forward.routes(playground.core))
 
     # The owner's first: a mount at / takes whatever comes to it.
     _mount(app, build_studio(settings, options.examples, playground), STUDIO.rstrip("/"), settings, _owner_alone)
@@ -79,7 +84,8 @@ def _mount(app: FastAPI, page: gr.Blocks, path: str, settings: Settings, who: Wh
 
 def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts, port: int) -> Gate:
     """`app` behind the gate. Only where we are root do Spaces run as users of their own that can be told apart."""
-    gate = Gate(app=app, token=options.token, hosts=hosts, private=options.private)
+    programs = Programs(KeyFile(keys.path(settings)))
+    gate = Gate(app=app, token=options.token, hosts=hosts, private=options.private, programs=programs)
     if os.geteuid() == 0:
         gate.is_space = space_test(settings.uid_base, port)
     return gate

@@ -7,6 +7,9 @@ import math
 
 from starlette.types import Send
 
+from app.inference.errors import InferenceError
+from app.inference.server import failures
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Sign in · Spaces Runner</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -65,6 +68,13 @@ async def ask(send: Send, person: bool, *, wrong: bool = False, wait_s: float = 
         body,
         ((b"content-type", b"application/json"), (b"www-authenticate", b"Bearer"), *extra),
     )
+
+
+async def refuse(send: Send, path: str, error: InferenceError) -> None:
+    """What a program is told in the words of the protocol that is spoken at `path`."""
+    response = failures.response(path, error)
+    headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
+    await _answer(send, response.status_code, bytes(response.body).decode(), tuple(headers))
 
 
 async def plain(send: Send, status: int, message: str) -> None:

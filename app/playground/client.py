@@ -53,6 +53,17 @@ class ChatRequest:
     sampling: Sampling = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A program's own request, which the core gets as it is. `client` is for whom it is asked."""
+
+    method: str
+    path: str  # percent-encoded
+    client: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
 @dataclass(slots=True)
 class CoreClient:
     """One core. Its methods raise CoreAway where it cannot be reached and CoreRefused where it says no."""
@@ -112,6 +123,18 @@ class CoreClient:
                         for event in ending.events(chunk):
                             yield event
                     yield ending.finished()
+
+    async def pass_on(self, asked: Passed) -> httpx.Response:
+        """The core's answer, its body still to be read. Closing it ends the request, finished or not."""
+        request = self._http.build_request(
+            asked.method,
+            asked.path,
+            content=asked.body,
+            headers={**asked.headers, "x-client": asked.client, "accept-encoding": "identity"},
+            timeout=httpx.Timeout(LOAD_S, connect=CONNECT_S),
+        )
+        with _reached(_AWAY):
+            return await self._http.send(request, stream=True)
 
     async def _ask(self, method: str, path: str, timeout: float = ANSWER_S) -> Json:
         with _reached(_AWAY):

@@ -33,6 +33,7 @@ class Place:
 
 
 Find = Callable[[], Place]  # may block; raises PlaygroundError
+Seek = Callable[[], Place | None]  # likewise, and starts nothing: None where no core runs
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Core:
     """Belongs to one event loop."""
 
     find: Find
+    seek: Seek | None = None  # None: `find` starts nothing either
     clock: Callable[[], float] = time.monotonic
     phase: Phase = Phase.ASLEEP
     problem: str = ""  # why it is AWAY, and what to do
@@ -57,6 +59,12 @@ class Core:
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._found())
         return await asyncio.shield(self._finding)
+
+    async def present(self) -> CoreClient | None:
+        """A client of the core that runs; None where none does. Raises PlaygroundError."""
+        if self.seek is not None and await asyncio.to_thread(self.seek) is None:
+            return None
+        return await self.client()
 
     def model(self, name: str) -> Model | None:
         """What is known of a model; None while nothing is."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spaces_runner.cli import core_keys
 from spaces_runner.cli.face import AsJson, Face, Style, opened
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="The inference core: chat models of this machine, for the page, Spaces and programs."
 )
+app.add_typer(core_keys.app, name="key")
 
 Preset = Annotated[
     str, typer.Option("--preset", metavar="WHICH", help="demo, 4bit, full, or auto: by what the GPU holds.")

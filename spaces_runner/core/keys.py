@@ -1,4 +1,4 @@
-"""Who may call the core: a token of its own for each Space, of which the core's file keeps the digest alone.
+"""Who may call the core: a token of its own for each Space and each program, of which the file keeps the digest alone.
 
 The core reads the file again when it changes. Its form is the core's (`app/inference/server/keys.py`): JSON, 0600,
 {"keys": [{"name": …, "sha256": …}]}, written under the lock of the same name.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from spaces_runner.errors import StateError
+from spaces_runner.errors import BadOption, StateError
 from spaces_runner.settings import Settings
 
 Entry = dict[str, Any]
+PROGRAM = "program:"  # begins the names of programs' keys; no Space has such a name
+TOKEN = re.compile(r"sr-[A-Za-z0-9_-]{43}")  # of a program: to be told apart from the owner's at sight
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 def directory(settings: Settings) -> Path:
@@ -43,6 +47,39 @@ def revoke(settings: Settings, tokens: Iterable[str]) -> None:
     gone = {_digest(token) for token in tokens}
     if path(settings).exists():
         _change(path(settings), lambda entries: [entry for entry in entries if entry.get("sha256") not in gone])
+
+
+def issue(settings: Settings, name: str) -> str:
+    """A new key for the program `name`: it is shown here only. Raises BadOption, StateError."""
+    if not _NAME.fullmatch(name):
+        raise BadOption(
+            f"{name[:80]!r} cannot be the name of a key.", hint="Up to 60 letters, digits and . _ - name the program."
+        )
+    token = f"sr-{secrets.token_urlsafe(32)}"
+    entry = {"name": PROGRAM + name, "sha256": _digest(token)}
+
+    def added(entries: list[Entry]) -> list[Entry]:
+        if any(known.get("name") == entry["name"] for known in entries):
+            raise BadOption(f"There is a key named {name} already.", hint="Revoke it first, or take another name.")
+        return [*entries, entry]
+
+    _change(path(settings), added)
+    return token
+
+
+def issued(settings: Settings) -> tuple[str, ...]:
+    """The names of the programs that have a key, the oldest first. Raises StateError."""
+    names = (str(entry.get("name")) for entry in _read(path(settings)))
+    return tuple(name.removeprefix(PROGRAM) for name in names if name.startswith(PROGRAM))
+
+
+def withdraw(settings: Settings, name: str) -> None:
+    """The program's key opens nothing any more, from now on. Raises BadOption where it has none, StateError."""
+    known = issued(settings)
+    if name not in known:
+        there = f"There are: {', '.join(known)}." if known else "There are none."
+        raise BadOption(f"There is no key named {name[:80]!r}.", hint=there)
+    _change(path(settings), lambda entries: [entry for entry in entries if entry.get("name") != PROGRAM + name])
 
 
 def _change(file: Path, change: Callable[[list[Entry]], list[Entry]]) -> None:

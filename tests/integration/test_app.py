@@ -78,7 +78,19 @@ def client(server: WebServer) -> Client:
 
 def test_programs_have_named_endpoints(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/inspect", "/launch", "/spaces", "/stop", "/restart", "/remove", "/logs", "/chat"}
+    assert set(named) == {
+        "/inspect",
+        "/launch",
+        "/spaces",
+        "/stop",
+        "/restart",
+        "/remove",
+        "/logs",
+        "/chat",
+        "/keys",
+        "/make_key",
+        "/revoke_key",
+    }
     assert isinstance(client.predict(api_name="/spaces"), list)
 
 

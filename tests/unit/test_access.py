@@ -11,8 +11,9 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.access import Gate, Limiter
+from app.access import Gate
 from app.hosts import Hosts
+from app.limiter import Limiter
 
 TOKEN = "the-right-token-123"
 LOCAL = "http://127.0.0.1:7860"
