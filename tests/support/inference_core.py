@@ -68,8 +68,9 @@ class Letters:
 
     bos_token_id = 1
 
-    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool, verbose: bool) -> list[int]:
         assert not add_special_tokens, "the pool decides what a prompt begins with"
+        assert not verbose, "the pool looks after the length"
         return [ord(character) for character in text]
 
 

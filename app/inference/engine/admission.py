@@ -43,7 +43,7 @@ class Admission:
             return None
         sequence = ticket.sequence
         key = recognised_by(sequence, self._model.image_token)
-        grant = self._store.admit(sequence.adapter, key, ticket.capacity)
+        grant = self._store.admit(sequence.namespace, key, ticket.capacity)
         if grant is None:
             return None
         try:

@@ -244,7 +244,7 @@ class Engine:
         self._running.remove(one)
         self._ready.seats.leave(one.seat)
         if sound and self._limits.reuse and one.computed:
-            self._ready.store.park(one.ticket.sequence.adapter, one.parkable, one.grant)
+            self._ready.store.park(one.ticket.sequence.namespace, one.parkable, one.grant)
         else:
             self._ready.store.release(one.grant)
 

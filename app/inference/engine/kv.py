@@ -6,7 +6,7 @@ attention then looks at them in place. Pages that many share are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -57,9 +57,9 @@ class Pages:
 
 @dataclass(slots=True, eq=False)
 class Parked:
-    """The tokens of a sequence that ended, with their keys and values still in the arena."""
+    """The tokens of a sequence that ended, with their keys and values still in the arena, for others of `namespace`."""
 
-    adapter: str | None
+    namespace: Hashable
     ids: Ids
     pages: list[int]
     used: int  # a clock of uses
@@ -117,9 +117,9 @@ class KvStore:
         """Tokens of parked prefixes."""
         return sum(len(parked.ids) for parked in self._parked)
 
-    def admit(self, adapter: str | None, ids: Ids, capacity: int) -> Grant | None:
+    def admit(self, namespace: Hashable, ids: Ids, capacity: int) -> Grant | None:
         """Room for `capacity` tokens that begin with `ids`; None while there is too little of it."""
-        source, common = self._match(adapter, ids)
+        source, common = self._match(namespace, ids)
         needed = -(-capacity // self._page)
         if self._pages.free + self._reclaimable() < needed:
             return None
@@ -129,24 +129,24 @@ class KvStore:
             self._make_room(needed)
         return self._grant(source, common, needed)
 
-    def park(self, adapter: str | None, ids: Ids, grant: Grant) -> None:
+    def park(self, namespace: Hashable, ids: Ids, grant: Grant) -> None:
         """Keep what a sequence computed; it supersedes what it went on from."""
         kept = -(-len(ids) // self._page)
         self._pages.give_back(grant.pages[kept:])
         for parked in [
-            old for old in self._parked if old.adapter == adapter and common_prefix(old.ids, ids) == len(old.ids)
+            old for old in self._parked if old.namespace == namespace and common_prefix(old.ids, ids) == len(old.ids)
         ]:
             self._drop(parked)
-        self._parked.append(Parked(adapter, ids, grant.pages[:kept], next(self._clock)))
+        self._parked.append(Parked(namespace, ids, grant.pages[:kept], next(self._clock)))
 
     def release(self, grant: Grant) -> None:
         self._pages.give_back(grant.pages)
 
-    def _match(self, adapter: str | None, ids: Ids) -> tuple[Parked | None, int]:
+    def _match(self, namespace: Hashable, ids: Ids) -> tuple[Parked | None, int]:
         """The parked prefix that has most in common with these ids. The last id is always computed: it is sampled."""
         best, longest = None, WORTH - 1
         for parked in self._parked:
-            common = common_prefix(parked.ids, ids[:-1]) if parked.adapter == adapter else 0
+            common = common_prefix(parked.ids, ids[:-1]) if parked.namespace == namespace else 0
             if common > longest:
                 best, longest = parked, common
         return (best, longest) if best else (None, 0)

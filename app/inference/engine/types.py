@@ -26,17 +26,25 @@ class Sequence:
     """One prompt to go on from. Every accepted one ends in exactly one Finished or Failed, unless it is cancelled.
 
     `pixels` [pictures, 3, H, W]: one for each run of image tokens in `prompt_ids`, in their order.
+    `scope`: whose keys and values it may go on from; of another scope it shall not even learn, by the time, that they
+    are there.
     `sink` gets the events, from the thread that steps. It must not block.
     """
 
     id: str
     client: str
+    scope: str = ""
     adapter: str | None = None  # None: the base alone
     prompt_ids: tuple[int, ...] = field(repr=False)
     pixels: Tensor | None = field(default=None, repr=False)
     sampling: SamplingParams
     stop: tuple[str, ...] = ()
     sink: Callable[[EngineEvent], None] = field(repr=False)
+
+    @property
+    def namespace(self) -> tuple[str | None, str]:
+        """Keys and values are alike only under one adapter, and reused only within one scope."""
+        return self.adapter, self.scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,14 @@ def decode(data: bytes) -> Image:
     from PIL import Image, ImageOps
 
     if len(data) > MAX_BYTES:
-        raise BadImage(f"The picture has {len(data)} bytes; at most {MAX_BYTES} are read.", param="image_url")
+        raise BadImage(f"The picture has {len(data)} bytes; at most {MAX_BYTES} are read.", param="messages")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(*picture.size)
             return _on_white(ImageOps.exif_transpose(picture))
     except (Image.DecompressionBombError, *_UNREADABLE) as error:
         raise BadImage(
-            "The picture cannot be read.", hint=f"Send a whole {', '.join(FORMATS)} file.", param="image_url"
+            "The picture cannot be read.", hint=f"Send a whole {', '.join(FORMATS)} file.", param="messages"
         ) from error
 
 
@@ -44,13 +44,13 @@ def _check_size(width: int, height: int) -> None:
         raise BadImage(
             f"The picture has {width} x {height} pixels; at most {MAX_PIXELS:,} are read.",
             hint="Make it smaller.",
-            param="image_url",
+            param="messages",
         )
     if max(width, height) > MAX_RATIO * min(width, height):
         raise BadImage(
             f"The picture has {width} x {height} pixels; one side is at most {MAX_RATIO} times the other.",
             hint="Cut out what matters.",
-            param="image_url",
+            param="messages",
         )
 
 

@@ -43,8 +43,11 @@ def pixels(loaded: LoadedModel, shown: Sequence[Image]) -> torch.Tensor | None:
 
 
 def token_ids(loaded: LoadedModel, text: str) -> tuple[int, ...]:
-    """Special tokens that stand in `text` become themselves; the one that begins every text is added."""
-    ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False)
+    """Special tokens that stand in `text` become themselves; the one that begins every text is added.
+
+    Not verbose: the tokenizer would warn of what is longer than the context, which is looked after here.
+    """
+    ids: list[int] = loaded.tokenizer.encode(text, add_special_tokens=False, verbose=False)
     bos = loaded.tokenizer.bos_token_id
     if loaded.family in _BEGINS_WITH_BOS and bos is not None and ids[:1] != [bos]:
         ids = [bos, *ids]

@@ -206,6 +206,7 @@ def _sequence(
     return Sequence(
         id=request.id,
         client=request.client,
+        scope=request.client,
         adapter=card.name if card.adapter else None,
         prompt_ids=ids,
         pixels=intake.pixels(loaded, shown),
