@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -38,14 +36,3 @@ def test_only_the_runner_goes_into_the_wheel(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"spaces_runner"}
     assert "spaces_runner/data/compat.toml" in names
     assert "spaces_runner/bootstrap/_spaces_runner.py" in names
-
-
-def test_the_scripts_hand_pips_index_settings_to_uv(tmp_path: Path) -> None:
-    """A wheel folder that pip's environment names is where uv looks, too: `scripts/install` says so to uv."""
-    script = (ROOT / "scripts" / "install").read_text().split("# The package index")[1].split('say "Installing')[0]
-    environ = {"PATH": os.environ["PATH"], "PIP_FIND_LINKS": "/a /b", "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/x"}
-    shown = f"set -euo pipefail\n# {script}\n{sys.executable} -c 'import os; print(sorted(os.environ.items()))'"
-    done = subprocess.run(["bash", "-c", shown], env=environ, capture_output=True, text=True, check=True, timeout=30)
-    assert "('UV_FIND_LINKS', '/a,/b')" in done.stdout
-    assert "('UV_INDEX', 'http://127.0.0.1:9/x')" in done.stdout
-    assert "UV_DEFAULT_INDEX" not in done.stdout
