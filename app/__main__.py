@@ -10,8 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from app import platforms
 from app.hosts import Hosts
 from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
+from app.platforms import Proxy
 from app.playground.core import Place
 from spaces_runner import control
 from spaces_runner.errors import RunnerError
@@ -38,9 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"The state directory {settings.home} cannot be used: {error.strerror}.")
     if not re.fullmatch(rf"[A-Za-z0-9._~-]{{{MIN_TOKEN},}}", token):
         return _refuse(f"A token has at least {MIN_TOKEN} characters, of letters, digits and . _ ~ - only.")
+    proxy = platforms.proxy(os.environ) if chosen.share else None
     options = ServerOptions(
-        host=chosen.host,
-        port=chosen.port,
+        host=chosen.host or (EVERYWHERE[0] if proxy else "127.0.0.1"),
+        port=chosen.port if chosen.port is not None else proxy.port if proxy else 7860,
+        proxy=proxy,
         share=chosen.share,
         token=token,
         allow_hosts=tuple(chosen.allow_host),
@@ -79,6 +83,8 @@ def _run(settings: Settings, options: ServerOptions, hosts: Hosts, listener: soc
         _say("Open this link: it signs the browser in. Keep it to yourself: whoever has it can run code here.")
         if not options.private:
             _say(f"For guests: {_local(options.host, port)}/ is a chat with the models, and nothing more.")
+        if options.proxy:
+            _say(_proxy_line(options.proxy, options, port))
         if options.share:
             link.start()
 
@@ -87,6 +93,15 @@ def _run(settings: Settings, options: ServerOptions, hosts: Hosts, listener: soc
     finally:
         link.stop()
     return 0
+
+
+def _proxy_line(proxy: Proxy, options: ServerOptions, port: int) -> str:
+    if port == proxy.port and options.host in EVERYWHERE:
+        return f"{proxy.platform}'s own link: {proxy.url}/?token={options.token}"
+    return (
+        f"{proxy.platform}'s own link leads to port {proxy.port} of every address, and this server has "
+        f"{options.host} port {port}. Start it with --host 0.0.0.0 --port {proxy.port} when that is free."
+    )
 
 
 def _quiet_gradio(files: str) -> None:
@@ -102,9 +117,13 @@ def _local(host: str, port: int) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="The web page of Spaces Runner.")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=7860, help="the port, or the next free one (default: 7860)")
-    parser.add_argument("--share", action="store_true", help="give the page a public link, too")
+    parser.add_argument("--host", help="the address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help="the port, or the next free one (default: 7860)")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="give the page a public link, too; on Gradient also its own, by port 6006 of every address",
+    )
     parser.add_argument(
         "--private", action="store_true", help="no guests: without the token there is nothing but the sign-in"
     )

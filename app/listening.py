@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.hosts import Hosts
+from app.platforms import Proxy
 from app.playground.core import Place
 from spaces_runner.settings import Settings
 
@@ -28,6 +29,7 @@ class ServerOptions:
     allow_hosts: tuple[str, ...] = ()
     examples: Path | None = None
     private: bool = False  # no guests
+    proxy: Proxy | None = None  # of the platform, where a public link is wished for
     core: Place | None = None  # models' server that runs already; None: found, or started, when it is needed
 
 
@@ -55,6 +57,8 @@ def known_hosts(options: ServerOptions) -> Hosts:
     hosts = Hosts(addresses=everywhere)
     for entry in (*options.allow_hosts, *(() if everywhere else (_bracketed(options.host),))):
         hosts.add(entry)
+    if options.proxy:
+        hosts.add(options.proxy.url)
     return hosts
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import socket
+import signal
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from app.hosts import Hosts
 from app.share import PageLink
 from spaces_runner.settings import Settings
+from tests.support.gate import listening
 from tests.support.share import Share
 from tests.support.shims import until
 
@@ -38,18 +42,26 @@ def said() -> Said:
 
 @pytest.fixture
 def link(settings: Settings, share: Share, said: Said) -> Iterator[PageLink]:
-    """A link to a port that is listened on, tried for again at once."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    """A link to a port at which a page says that it is well, tried for again at once."""
+    with listening(well) as address:
         made = PageLink(
             settings=share.settings(settings),
-            port=server.getsockname()[1],
+            port=int(address.rpartition(":")[2]),
             token="page-token",
             hosts=Hosts(),
             say=said,
             retry_s=(0.1,),
+            look_s=0.2,
+            again_s=0.2,
+            answer_s=1.0,
         )
         yield made
         made.stop()
+
+
+async def well(scope: Scope, receive: Receive, send: Send) -> None:
+    """As the page's own /healthz."""
+    await JSONResponse({"status": "ok"})(scope, receive, send)
 
 
 def clients() -> list[psutil.Process]:
@@ -66,7 +78,7 @@ def test_a_link_is_said_with_the_token_once_the_server_is_back(link: PageLink, s
     link.start()
     until(lambda: len(said.beginning("No public link: ")) >= 2, PATIENCE_S)
     assert "local link" in said.lines[0]
-    assert link.url is None
+    assert link.url is None and "local link" in link.state.problem
     share.down = False
     until(lambda: bool(said.beginning("Public link: ")), PATIENCE_S)
     assert said.lines[-1] == f"Public link: {link.url}/?token=page-token"
@@ -93,3 +105,39 @@ def test_a_link_that_was_stopped_is_not_opened_again(link: PageLink, said: Said)
     until(lambda: not clients(), PATIENCE_S)
     assert link.url is None
     assert len(said.lines) == 1, "an end that was asked for is no loss"
+
+
+def test_its_age_and_its_last_answer_are_known(link: PageLink) -> None:
+    begun = time.time()
+    link.start()
+    until(lambda: link.state.answered is not None, PATIENCE_S)
+    state = link.state
+    assert state.url and state.since and state.answered and not state.problem
+    assert begun <= state.since <= state.answered <= time.time()
+    until(lambda: (link.state.answered or 0) > (state.answered or 0), PATIENCE_S)
+    assert link.state.since == state.since, "looking at it makes it no younger"
+
+
+def test_a_link_that_answers_no_more_is_opened_anew(link: PageLink, said: Said) -> None:
+    link.start()
+    until(lambda: link.state.answered is not None, PATIENCE_S)
+    first = link.url
+    [client] = clients()
+    client.send_signal(signal.SIGSTOP)  # it lives, and passes nothing on
+    until(lambda: len(said.beginning("Public link: ")) == 2, PATIENCE_S)
+    assert link.url and link.url != first
+    assert said.lines[1] == "The public link was lost; opening a new one."
+
+
+def test_without_any_connection_the_link_is_waited_for(link: PageLink, share: Share, said: Said) -> None:
+    link.start()
+    until(lambda: link.state.answered is not None, PATIENCE_S)
+    first = link.url
+    share.down = True
+    [client] = clients()
+    client.send_signal(signal.SIGSTOP)
+    until(lambda: share.served["/v3/tunnel-request"] >= 3, PATIENCE_S)
+    assert link.state.problem == "The public link does not answer." and link.url == first
+    client.send_signal(signal.SIGCONT)
+    until(lambda: not link.state.problem, PATIENCE_S)
+    assert link.url == first and len(said.lines) == 1
