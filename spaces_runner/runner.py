@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from spaces_runner import gpu, launch, models, overlay, preparation
-from spaces_runner.checkout.obtain import obtain
+from spaces_runner.checkout.obtain import look, obtain
 from spaces_runner.errors import UnsupportedSdk
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
@@ -31,6 +32,7 @@ from spaces_runner.types import (
     RefKind,
     RunOptions,
     Sdk,
+    Snapshot,
     SpaceRef,
     SpaceSpec,
     Step,
@@ -139,14 +141,14 @@ def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, 
 
 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
-    """The whole plan of a Space. Fetches its files and resolves its packages; installs and starts nothing."""
+    """The whole plan of a Space. Fetches its files, but for large ones, and resolves its packages; starts nothing."""
     from spaces_runner import environment
 
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inspect-", dir=settings.home_dir) as folder:
         Path(folder).chmod(0o755)
         target = Path(folder, "app")
-        checkout = obtain(ref, target, settings, report)
+        checkout = look(ref, target, settings, report)
         with report.step(Step.DETECT):
             spec = _detect(checkout, options)
         with report.step(Step.ENVIRONMENT):
@@ -157,7 +159,8 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
             changes = _patch(target, spec)
     gpus = gpu.inventory()
     return Inspection(
-        checkout=checkout,
+        checkout=_snapshot(checkout),
+        files=checkout.files,
         spec=spec,
         resolution=resolution,
         environment_ready=environment.stands(resolution, settings),
@@ -166,6 +169,11 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         gpu_fit=gpu.fit(spec.suggested_hardware, gpus),
         findings=(*checkout.findings, *spec.findings, *resolution.findings, *changes.findings),
     )
+
+
+def _snapshot(checkout: Checkout) -> Snapshot:
+    """The checkout without its directory, which is gone when it is told of."""
+    return Snapshot(**{field.name: getattr(checkout, field.name) for field in fields(Snapshot)})
 
 
 def require_supported(spec: SpaceSpec) -> None:

@@ -64,16 +64,32 @@ class SpaceRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkout:
-    """A Space's files at one commit, in a directory without `.git`."""
+class SpaceFile:
+    """One file of a Space."""
+
+    path: str  # relative, with `/`
+    size_bytes: int  # of the object, where the repository holds a pointer to it
+    lfs: bool = False  # it is kept by Git LFS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Which files a Space has at one commit, wherever they lie."""
 
     ref: SpaceRef
     commit: str  # 40 hex digits; for a DIRECTORY a hash of its contents
-    path: str
     committed_at: str | None = None  # ISO 8601 with offset; None where there is no history
     size_bytes: int = 0
     lfs_bytes: int = 0
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout(Snapshot):
+    """A Space's files at one commit, in a directory without `.git`."""
+
+    path: str
+    files: tuple[SpaceFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +212,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """The whole plan of a Space that nothing of was started."""
+    """The whole plan of a Space that nothing of was started, and no file of which is kept."""
 
-    checkout: Checkout
+    checkout: Snapshot
+    files: tuple[SpaceFile, ...] = ()
     spec: SpaceSpec
     resolution: Resolution
     environment_ready: bool  # the environment stands already

@@ -1,5 +1,5 @@
 """SpaceRef -> Checkout: a Space's files at one commit, laid out in a directory without `.git`."""
 
-from spaces_runner.checkout.obtain import obtain
+from spaces_runner.checkout.obtain import look, obtain
 
-__all__ = ["obtain"]
+__all__ = ["look", "obtain"]

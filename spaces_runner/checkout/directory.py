@@ -18,7 +18,7 @@ from pathlib import Path
 from spaces_runner.checkout.layout import copy_file, lay_out, replacing
 from spaces_runner.checkout.tree import Entry, Layout, plan
 from spaces_runner.errors import CheckoutError
-from spaces_runner.types import Checkout, Finding, Severity, SpaceRef
+from spaces_runner.types import Checkout, Finding, Severity, SpaceFile, SpaceRef
 
 _LEFT_OUT = frozenset({".git", ".venv", "__pycache__"})
 _SHOWN = 10
@@ -49,6 +49,7 @@ def copy_directory(ref: SpaceRef, target: Path, home: Path) -> Checkout:
         path=str(target),
         committed_at=committed_at(source / ".git"),
         size_bytes=size,
+        files=tuple(SpaceFile(path=entry.path, size_bytes=entry.size) for entry in layout.files),
         findings=(*layout.findings, *_special(entries)),
     )
 

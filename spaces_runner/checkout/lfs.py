@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from spaces_runner.checkout.mirror import Mirror
 from spaces_runner.checkout.tree import Entry
@@ -26,6 +26,9 @@ _POINTER = re.compile(
     rb"oid sha256:([0-9a-f]{64})\r?\nsize (\d{1,18})\s*"
 )
 _NAMED = 5  # files that an error names
+_READ = re.compile(r".*\.(py|toml|cfg)|readme\.md|.*(requirements|packages|constraints).*\.(txt|in)", re.IGNORECASE)
+_READ_BYTES = 1 << 20  # larger ones are data
+_AT_ONCE = 25  # paths of 4 KiB at most in one argument, which may have 128 KiB
 
 # Told of the bytes that are here, of all that are needed.
 BytesProgress = Callable[[int, int], None]
@@ -51,13 +54,24 @@ def pointers(mirror: Mirror, files: Sequence[Entry]) -> tuple[Pointer, ...]:
     return tuple(pointer for pointer in found if pointer)
 
 
+def says_how_it_is_built(pointer: Pointer) -> bool:
+    """Whether the object is small text that a plan is made from, or a wheel, which a requirement may name."""
+    name = PurePosixPath(pointer.path).name
+    return name.endswith(".whl") or (pointer.size <= _READ_BYTES and bool(_READ.fullmatch(name)))
+
+
 def object_path(mirror: Mirror, oid: str) -> Path:
     return mirror.path / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
 
 
-def missing(mirror: Mirror, wanted: Sequence[Pointer]) -> dict[str, Pointer]:
+def missing(mirror: Mirror, wanted: Iterable[Pointer]) -> dict[str, Pointer]:
     """By hash, the objects that are not here verified."""
     return {pointer.oid: pointer for pointer in wanted if pointer.size and not _is_verified(mirror, pointer)}
+
+
+def absent_bytes(mirror: Mirror, wanted: Iterable[Pointer]) -> int:
+    """How much is to be fetched."""
+    return sum(pointer.size for pointer in missing(mirror, wanted).values())
 
 
 def require_space(needed: int, settings: Settings) -> None:
@@ -71,9 +85,12 @@ def require_space(needed: int, settings: Settings) -> None:
         )
 
 
-def fetch(mirror: Mirror, sha: str, wanted: Sequence[Pointer], progress: BytesProgress) -> int:
-    """Have every object of the commit here, verified. To be called under the mirror's lock.
+def fetch(
+    mirror: Mirror, sha: str, wanted: Sequence[Pointer], progress: BytesProgress, *, everything: bool = True
+) -> int:
+    """Have these objects of the commit here, verified. To be called under the mirror's lock.
 
+    `everything`: they are all that the commit has.
     Returns the bytes that were fetched. What an interrupted fetch brought is used. Raises LfsFailed.
     """
     absent = missing(mirror, wanted)
@@ -86,12 +103,27 @@ def fetch(mirror: Mirror, sha: str, wanted: Sequence[Pointer], progress: BytesPr
         progress(min(_arrived(mirror, absent), total), total)
 
     # `origin` and its LFS address come with the environment, and so win over the commit's `.lfsconfig`.
-    _, lines = mirror.command.transfer("lfs", "fetch", "origin", sha, line=lambda text: None, tick=tick)
+    said: list[str] = []
+    for only in [()] if everything else _choices(absent.values()):
+        _, lines = mirror.command.transfer("lfs", "fetch", *only, "origin", sha, line=lambda text: None, tick=tick)
+        said += lines
     _verify(mirror, absent)
     if left := missing(mirror, wanted):
-        raise _failure(left, wanted, tuple(lines))
+        raise _failure(left, wanted, tuple(said))
     progress(total, total)
     return total - before
+
+
+def _choices(some: Iterable[Pointer]) -> Iterator[tuple[str, ...]]:
+    """The arguments that have git-lfs fetch only these, a few at a time."""
+    patterns = [_pattern(pointer.path) for pointer in some]
+    for first in range(0, len(patterns), _AT_ONCE):
+        yield (f"--include={','.join(patterns[first : first + _AT_ONCE])}",)
+
+
+def _pattern(path: str) -> str:
+    """A path as git-lfs takes it in a list of patterns, which has no way to quote what has a meaning there."""
+    return "/" + re.sub(r"[^\w./-]", "?", path)
 
 
 def _verify(mirror: Mirror, absent: dict[str, Pointer]) -> None:

@@ -5,6 +5,7 @@ From the Hub or a git host by way of the runner's own mirror; from a directory b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from spaces_runner.checkout.tree import Entry, Layout, plan
 from spaces_runner.errors import NetworkFailed
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Checkout, Finding, RefKind, Severity, SpaceRef, Step
+from spaces_runner.types import Checkout, Finding, RefKind, Severity, SpaceFile, SpaceRef, Step
+
+Pointers = dict[str, lfs.Pointer]  # by path
+Choice = Callable[[lfs.Pointer], bool]  # whether its object is to be fetched
 
 
 def obtain(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) -> Checkout:
@@ -24,6 +28,18 @@ def obtain(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) ->
 
     Raises CheckoutError. Then `target` is as it was, and nothing half-made lies beside it.
     """
+    return _checkout(ref, target, settings, report, lambda _: True)
+
+
+def look(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) -> Checkout:
+    """`obtain`, but for large files (LFS objects): the result names them with their sizes, and they are empty files.
+
+    Only those are fetched that say how the Space is built: source and requirements that are small, and wheels.
+    """
+    return _checkout(ref, target, settings, report, lfs.says_how_it_is_built)
+
+
+def _checkout(ref: SpaceRef, target: Path, settings: Settings, report: Reporter, chosen: Choice) -> Checkout:
     if ref.kind is RefKind.DIRECTORY:
         with report.step(Step.CLONE):
             return copy_directory(ref, target, settings.home_dir)
@@ -32,10 +48,10 @@ def obtain(ref: SpaceRef, target: Path, settings: Settings, report: Reporter) ->
 
         ref = replace(ref, kind=RefKind.HUB, source=hub.space_at(ref.source, settings))
     with Mirror(settings, ref) as mirror:
-        return _obtain(mirror, ref, target, report)
+        return _obtain(mirror, ref, target, report, chosen)
 
 
-def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Checkout:
+def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter, chosen: Choice) -> Checkout:
     with report.step(Step.CLONE) as note:
         ref, sha, findings = _resolve(mirror, ref, report)
         if not mirror.has(sha):
@@ -45,9 +61,12 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Ch
         note.append(f"{sha[:8]}, {len(layout.files)} files{'' if fetched else ', as it stood'}")
     with report.step(Step.LFS) as note:
         pointers = {pointer.path: pointer for pointer in lfs.pointers(mirror, layout.files)}
-        brought = _fetch_lfs(mirror, sha, tuple(pointers.values()), _plain_bytes(layout, pointers), report)
+        wanted = {path: pointer for path, pointer in pointers.items() if chosen(pointer)}
+        # Everything that will be written is compared with the free disk before.
+        lfs.require_space(lfs.absent_bytes(mirror, wanted.values()) + _plain_bytes(layout, pointers), mirror.settings)
+        brought = _fetch_lfs(mirror, sha, wanted, report, everything=len(wanted) == len(pointers))
         note.append(f"{len(pointers)} files, {brought / 1e6:.1f} MB fetched" if pointers else "none")
-        _export(mirror, layout, pointers, target)
+        _export(mirror, layout, pointers, wanted, target)
     lfs_bytes = sum(pointer.size for pointer in pointers.values())
     return Checkout(
         ref=ref,
@@ -56,6 +75,7 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter) -> Ch
         committed_at=mirror.committed_at(sha),
         size_bytes=_plain_bytes(layout, pointers) + lfs_bytes,
         lfs_bytes=lfs_bytes,
+        files=tuple(_file(entry, pointers.get(entry.path)) for entry in layout.files),
         findings=(*findings, *layout.findings),
     )
 
@@ -80,29 +100,41 @@ def _progress(report: Reporter, done: int, total: int | None) -> None:
     report.progress(Step.CLONE, done, total, "objects")
 
 
-def _plain_bytes(layout: Layout, pointers: dict[str, lfs.Pointer]) -> int:
+def _plain_bytes(layout: Layout, pointers: Pointers) -> int:
     return sum(entry.size for entry in layout.files if entry.path not in pointers)
 
 
-def _fetch_lfs(mirror: Mirror, sha: str, pointers: tuple[lfs.Pointer, ...], plain_bytes: int, report: Reporter) -> int:
-    """Have the objects in the mirror. Everything that will be written is compared with the free disk before."""
-    absent = sum(pointer.size for pointer in lfs.missing(mirror, pointers).values())
-    lfs.require_space(absent + plain_bytes, mirror.settings)
+def _file(entry: Entry, pointer: lfs.Pointer | None) -> SpaceFile:
+    size = pointer.size if pointer else entry.size
+    return SpaceFile(path=entry.path, size_bytes=size, lfs=pointer is not None)
+
+
+def _fetch_lfs(mirror: Mirror, sha: str, wanted: Pointers, report: Reporter, *, everything: bool) -> int:
+    """Have the objects in the mirror. Returns the bytes that were fetched."""
+    pointers = tuple(wanted.values())
+    absent = lfs.absent_bytes(mirror, pointers)
     if not absent:
         return 0
     report.log(f"Fetching {len(pointers)} large files, {absent / 1e6:.1f} MB")
+
+    def progress(done: int, total: int) -> None:
+        report.progress(Step.LFS, done, total, "bytes")
+
     with mirror.locked():
-        brought = lfs.fetch(mirror, sha, pointers, lambda done, total: report.progress(Step.LFS, done, total, "bytes"))
+        brought = lfs.fetch(mirror, sha, pointers, progress, everything=everything)
     report.progress(Step.LFS, len(pointers), len(pointers), "objects")
     return brought
 
 
-def _export(mirror: Mirror, layout: Layout, pointers: dict[str, lfs.Pointer], target: Path) -> None:
-    """Lay the files out. LFS objects are shared with the mirror where no Space can change them through that."""
+def _export(mirror: Mirror, layout: Layout, pointers: Pointers, here: Pointers, target: Path) -> None:
+    """Lay the files out. LFS objects are shared with the mirror where no Space can change them through that.
+
+    Those that are not among the ones `here` are empty.
+    """
 
     def write(entry: Entry, path: Path) -> None:
         pointer = pointers.get(entry.path)
-        if pointer and pointer.size:
+        if pointer and pointer.size and entry.path in here:
             share_file(lfs.object_path(mirror, pointer.oid), path, entry.is_executable)
             return
         with new_file(path, entry.is_executable) as file:

@@ -12,6 +12,8 @@ from spaces_runner.format import size
 from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Event, Finding, Found, Inspection, ResolvedHow, RunOptions, SpaceRef
 
+LARGE_BYTES = 1_000_000  # a file that is named for its size
+MOST_FILES = 10
 HOW = {
     ResolvedHow.JOINT: "as the Hub would build it today",
     ResolvedHow.AS_OF_DATE: "with the packages of the day of its last change",
@@ -80,8 +82,7 @@ def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
     checkout, spec, resolution = plan.checkout, plan.spec, plan.resolution
     yield "space", str(checkout.ref)
     yield "commit", f"{checkout.commit[:12]}  {checkout.committed_at or ''}".rstrip()
-    large = f", {size(checkout.lfs_bytes)} of them large files" if checkout.lfs_bytes else ""
-    yield "files", f"{size(checkout.size_bytes)}{large}"
+    yield from files(plan)
     yield "sdk", f"{spec.sdk} {spec.sdk_version or ''}".rstrip()
     yield "app file", spec.app_file
     if spec.packages:
@@ -94,6 +95,19 @@ def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
     yield "environment", environment(plan)
     if plan.gpu_fit:
         yield "gpu", plan.gpu_fit
+
+
+def files(plan: Inspection) -> Iterator[tuple[str, str]]:
+    """How many there are and how large, and the large ones by name."""
+    kept = [file for file in plan.files if file.lfs]
+    large = f"; {len(kept)} by Git LFS, {size(plan.checkout.lfs_bytes)}, which a launch fetches" if kept else ""
+    yield "files", f"{len(plan.files)} files, {size(plan.checkout.size_bytes)}{large}"
+    shown = [file for file in plan.files if file.lfs or file.size_bytes >= LARGE_BYTES]
+    shown.sort(key=lambda file: -file.size_bytes)
+    for file in shown[:MOST_FILES]:
+        yield "", f"{size(file.size_bytes):>9}  {file.path}{'  (LFS)' if file.lfs else ''}"
+    if rest := shown[MOST_FILES:]:
+        yield "", f"{size(sum(file.size_bytes for file in rest)):>9}  in {len(rest)} more"
 
 
 def environment(plan: Inspection) -> str:

@@ -54,7 +54,7 @@ def of_file(path: Path, write: bool) -> Patch:
 
 def of_space(source: str, write: bool, face: Face) -> Patch:
     """The patch of a directory as it lies there, or of a Space that is fetched to look at it."""
-    from spaces_runner.checkout import obtain
+    from spaces_runner.checkout import look
     from spaces_runner.patch.source import patch_tree
     from spaces_runner.patch.writing import apply
     from spaces_runner.report import Reporter
@@ -69,7 +69,7 @@ def of_space(source: str, write: bool, face: Face) -> Patch:
     if write:
         raise RefError("Only a directory or a file of this machine can be changed in place.", hint="Leave out --write.")
     with tempfile.TemporaryDirectory(prefix="spaces-runner-") as folder:
-        checkout = obtain(ref, Path(folder, "app"), face.settings, Reporter())
+        checkout = look(ref, Path(folder, "app"), face.settings, Reporter())
         return patch_tree(Path(checkout.path), described(checkout))
 
 

@@ -272,7 +272,10 @@ def test_inspect_shows_the_plan_and_starts_nothing(live: Cli, folder: Path) -> N
         assert re.search(line, done.stdout, re.MULTILINE), done.stdout
     assert ".launch(share=True)" in done.stdout
     assert live.data("ps") == []
-    assert live.data("inspect", str(folder), timeout=200)["spec"]["app_file"] == "app.py"
+    plan = live.data("inspect", str(folder), timeout=200)
+    assert plan["spec"]["app_file"] == "app.py"
+    assert [(file["path"], file["lfs"]) for file in plan["files"]] == [("README.md", False), ("app.py", False)]
+    assert "path" not in plan["checkout"], "the directory is gone by then"
 
 
 def test_ctrl_c_stops_a_space_in_the_foreground(live: Cli, folder: Path) -> None:

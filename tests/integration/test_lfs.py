@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from spaces_runner.checkout import look
 from spaces_runner.checkout.lfs import parse_pointer
 from spaces_runner.errors import DiskTooSmall, LfsFailed
+from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import Step
 from tests.support.checkouts import Told, contents, leftovers, take
@@ -100,6 +102,41 @@ def test_the_address_in_the_repository_is_never_asked(at_hub: Settings, hub: Hub
         trap.shutdown(socket.SHUT_RDWR)
     listener.join(timeout=30)
     assert not asked.is_set()
+
+
+def test_a_look_fetches_only_what_says_how_the_space_is_built(at_hub: Settings, hub: Hub) -> None:
+    """By names that git-lfs's patterns would read otherwise, too; and nothing is fetched a second time."""
+    read = {"app.py": b"print(1)\n", "a,b/*[x] requirements.txt": b"numpy\n", "wheels/x-1-py3-none-any.whl": b"w" * 200}
+    left = {"model.bin": b"m" * 50_000, "sub/requirements.txt.bin": b"r" * 300, "captions.txt": b"c" * 400,
+            "data.py": b"#" * 2_000_000}  # fmt: skip
+    many = {f"src/{number}.py": f"x = {number}\n".encode() for number in range(30)}
+    hub.add_space("o/n", {"README.md": "---\nsdk: gradio\n---\n", **read, **left, **many}, lfs=("*.*",))
+    ref, target = parse("o/n", at_hub), at_hub.space("one").app
+    checkout = look(ref, target, at_hub, Told().reporter)
+    found = contents(target)
+    assert {name: found[name] for name in read | left | many} == {**read, **dict.fromkeys(left, b""), **many}
+    sizes = {file.path: (file.size_bytes, file.lfs) for file in checkout.files}
+    assert {name: sizes[name] for name in read | left} == {
+        name: (len(content), True) for name, content in (read | left).items()
+    }
+    assert sum(size for size, _ in sizes.values()) == checkout.size_bytes
+    served = hub.served("lfs-object")
+    assert served.requests == len(read) + len(many) + 1  # and README.md
+    look(ref, target, at_hub, Told().reporter)
+    assert hub.served("lfs-object") == served
+    assert contents(Path(take("o/n", at_hub).path))["model.bin"] == left["model.bin"]
+    assert leftovers(at_hub) == []
+
+
+def test_a_look_needs_no_room_for_large_files(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", {**APP, "m.bin": b"m" * 5000}, lfs=("*.bin",))
+    free = shutil.disk_usage(at_hub.home_dir).free
+    hub.commit("o/n", {"huge.bin": Raw(pointer(b"x").replace(b"size 1", f"size {2 * free}".encode()))})
+    with pytest.raises(DiskTooSmall):
+        take("o/n", at_hub)
+    checkout = look(parse("o/n", at_hub), at_hub.space("one").app, at_hub, Told().reporter)
+    assert checkout.lfs_bytes == 5000 + 2 * free
+    assert hub.served("lfs-object").requests == 0
 
 
 def test_a_cut_download_goes_on_in_the_same_launch(at_hub: Settings, hub: Hub) -> None:
