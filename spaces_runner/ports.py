@@ -16,10 +16,11 @@ _LISTEN = "0A"  # the kernel's name of the state, in /proc/net/tcp
 def is_free(port: int) -> bool:
     """Whether any server could bind `port` on loopback now.
 
-    Strict, without SO_REUSEADDR: old Gradio and hand-made checks bind that way, and to them a port of which a
-    connection ended less than a minute ago is taken.
+    As servers bind, with SO_REUSEADDR (an old Gradio does not; the bootstrap sets it there): a port that a server left
+    a moment ago is free, although connections of it are remembered for a minute.
     """
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -31,6 +31,7 @@ KEPT = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
 )
+OURS = set()  # ports that this process was given
 PATIENCE_S = 75.0  # longer than a share server may take
 LONGEST = 500  # characters of a title, a version or an error: the runner refuses long lines
 
@@ -78,9 +79,12 @@ def ask(what, **fields):
             if not part:
                 break
             answer += part
-        return dict(json.loads(answer.decode()))
+        told = dict(json.loads(answer.decode()))
     except (OSError, ValueError, TypeError):
         return {"server_name": "127.0.0.1"}
+    else:
+        OURS.add(told.get("server_port"))
+        return told
     finally:
         link.close()
 
@@ -113,6 +117,8 @@ def patch_launch(module):
         if mine and not any(hasattr(base, "launch") for base in cls.__bases__):
             force_launch(cls)
             report_before_blocking(cls)
+    if hasattr(module, "BINARY_PATH"):  # of the tunnel client, for which Gradio would have people look: we need none
+        module.BINARY_PATH = __file__
 
 
 def force_launch(cls):
@@ -174,8 +180,8 @@ def patch_tunnel(module):
         port = next(value for value in [*args, *kwargs.values()] if type(value) is int)
         url = ask("tunnel", port=port).get("url")
         if url is None:
-            sys.stderr.write("Spaces Runner opens public links itself, and has none now. The local link works. ")
-            sys.stderr.write("What Gradio says next about a missing file does not apply.\n")
+            sys.stderr.write("Spaces Runner opens public links itself, and has none now; it goes on trying. ")
+            sys.stderr.write("The local link works.\n")
             raise RuntimeError("no share link")  # the one error that every Gradio catches
         for app in LAUNCHING:
             if hasattr(app, "share_server_protocol"):  # else a newer Gradio writes https over the link's own scheme
@@ -202,6 +208,8 @@ def patch_socket(module):  # Flask, Streamlit, aiohttp, gunicorn, http.server ..
         if inet and is_spaces(address[1]):
             answer = ask("port", asked=SPACE_PORT)
             address = (loopback(module, self, answer), answer.get("server_port", address[1]))
+        if inet and address[1] in OURS:  # this Space may have had it until a moment ago; an old Gradio does not ask
+            self.setsockopt(module.SOL_SOCKET, module.SO_REUSEADDR, 1)
         return bind(self, address)
 
 

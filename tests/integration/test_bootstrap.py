@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from spaces_runner import tunnel
 from spaces_runner.settings import Settings
-from tests.support.apps import BOOTSTRAP, Environments, Starter
+from tests.support.apps import BOOTSTRAP, Environments, Starter, left_by_a_server
 from tests.support.cases import CORPUS, STANDARD_GRADIO, Case, check_api, check_page, collect, read_case
 from tests.support.home import open_directory
 from tests.support.share import Share
@@ -178,6 +178,21 @@ def test_no_link_is_no_reason_to_end(starter: Starter) -> None:
     up = starter.fork(app, "app.py").wait_up()
     assert up.share_url is None
     assert httpx.get(up.local_url, trust_env=False).status_code == 200
+    app.wait_log("Could not create share link")
+    assert "opens public links itself, and has none now" in app.log
+    assert "Missing file" not in app.log
+    assert "Download this file" not in app.log
+
+
+def test_a_port_that_the_space_left_a_moment_ago_is_bound_again(starter: Starter) -> None:
+    check = "import socket\nwith socket.socket() as probe:\n    probe.bind(('0.0.0.0', 7860))\n"  # as Gradio 2 looks
+    app = starter.app(
+        {"app.py": check + SERVE.replace("HTTPServer(", "HTTPServer.allow_reuse_address = 0\nHTTPServer(")}
+    )
+    left_by_a_server(app.ports.base)
+    up = starter.run(app, "app.py").wait_up()
+    assert up.port == app.ports.base
+    assert hello(up.local_url)
 
 
 # Children that are given an environment, or lose it, stay in the family.

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -260,6 +261,17 @@ class Environments:
         shutil.copy(BOOTSTRAP, site)
         (site / "_spaces_runner.pth").write_text("import _spaces_runner\n")
         return interpreter
+
+
+def left_by_a_server(port: int = 0) -> int:
+    """This port, or any. A connection of it ended a moment ago at the server's end: that is remembered for a minute."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+        port = int(server.getsockname()[1])
+        client = socket.create_connection(("127.0.0.1", port))
+        connection, _ = server.accept()
+        connection.close()  # the end that closes first waits
+        client.close()
+    return port
 
 
 def free_base(size: int = 10) -> int:

@@ -8,19 +8,19 @@ import time
 import pytest
 
 from spaces_runner.ports import PortBlock, is_free
-from tests.support.apps import free_base
+from tests.support.apps import free_base, left_by_a_server
 
 
-def test_a_port_in_time_wait_is_not_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port))
-        connection, _ = server.accept()
-        connection.close()  # the end that closes first waits
-        client.close()
-    assert not is_free(port)
-    with socket.create_server(("127.0.0.1", port)):  # SO_REUSEADDR: it is not in use
-        pass
+def test_a_port_that_a_server_left_is_free_at_once() -> None:
+    port = left_by_a_server()
+    assert is_free(port)
+    with socket.socket() as strict, pytest.raises(OSError, match="in use"):
+        strict.bind(("127.0.0.1", port))
+
+
+def test_a_port_that_a_server_listens_on_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # sets SO_REUSEADDR
+        assert not is_free(server.getsockname()[1])
 
 
 def test_a_port_that_any_address_uses_is_not_free() -> None:
