@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from spaces_runner.errors import StateError, StateTooNew
 from spaces_runner.settings import Settings
 
-VERSION = 3
+VERSION = 4
 
 SCHEMA = (
     """CREATE TABLE spaces (
@@ -32,7 +32,9 @@ SCHEMA = (
         data TEXT NOT NULL)""",
     "CREATE INDEX events_of_run ON events (run_id, seq)",
     "CREATE TABLE leases (run_id TEXT PRIMARY KEY, gpu TEXT NOT NULL, bytes INTEGER NOT NULL DEFAULT 0)",
-    "CREATE TABLE ports (first INTEGER PRIMARY KEY, size INTEGER NOT NULL, run_id TEXT NOT NULL, released REAL)",
+    """CREATE TABLE ports (
+        first INTEGER PRIMARY KEY, size INTEGER NOT NULL, run_id TEXT NOT NULL, released REAL,
+        space_id TEXT NOT NULL DEFAULT '')""",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
 
@@ -40,6 +42,7 @@ SCHEMA = (
 UPGRADES = {
     1: "ALTER TABLE leases ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
     2: "ALTER TABLE spaces ADD COLUMN tail TEXT NOT NULL DEFAULT ''",
+    3: "ALTER TABLE ports ADD COLUMN space_id TEXT NOT NULL DEFAULT ''",
 }
 
 _BUSY_S = 20.0  # for other writers

@@ -17,10 +17,11 @@ from dataclasses import replace
 from typing import Any
 
 from spaces_runner.codec import encode
-from spaces_runner.errors import PortTaken, SpaceBusy, StateError, UnknownSpace
+from spaces_runner.errors import SpaceBusy, StateError, UnknownSpace
 from spaces_runner.process import Identity, users_at_work
 from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
+from spaces_runner.store import blocks
 from spaces_runner.store.database import Database
 from spaces_runner.store.records import RUN_COLUMNS, RUNS, Admission, Claim, Run, Space, read_run, read_space
 from spaces_runner.types import (
@@ -33,8 +34,6 @@ from spaces_runner.types import (
 )
 
 ID_CHARS = 40
-PORT_REST_S = 60.0  # a port stays in TIME_WAIT that long, and old Gradios bind without SO_REUSEADDR
-PORT_BLOCKS = 800  # of ten ports each: a wide range, so that none comes back soon
 USER_SLOTS = 4000
 _ACTIVE = tuple(stage.value for stage in Stage if stage.active)
 _IS_ACTIVE = f"stage IN ({','.join('?' * len(_ACTIVE))})"
@@ -205,29 +204,17 @@ class Store:
         return tuple(Claim(run_id=row["run_id"], stage=Stage(row["stage"]), size=row["bytes"]) for row in rows)
 
     def claim_ports(self, run_id: str, is_free: Callable[[int], bool], size: int = 10) -> range:
-        """`size` neighbouring free ports that no run had in the last minute. Raises PortTaken where there are none."""
-        base, width = self._settings.port_base, PORT_BLOCKS * 10
+        """`size` neighbouring free ports: those that the Space had last, or some that no run had in the last minute.
+
+        Raises PortTaken where there are none.
+        """
         with self._database.change() as db:
-            db.execute("DELETE FROM ports WHERE released < ?", (time.time() - PORT_REST_S,))
-            taken = {port for row in db.execute("SELECT first, size FROM ports")
-                     for port in range(row["first"], row["first"] + row["size"])}  # fmt: skip
-            cursor = _counter(db, "port_cursor")
-            for step in range(0, width, size):
-                first = base + (cursor + step) % width
-                block = range(first, first + size)
-                if block.stop <= base + width and taken.isdisjoint(block) and all(map(is_free, block)):
-                    _set_counter(db, "port_cursor", block.stop - base)
-                    db.execute("INSERT INTO ports (first, size, run_id) VALUES (?, ?, ?)", (first, size, run_id))
-                    return block
-        raise PortTaken(
-            f"No {size} neighbouring ports are free between {base} and {base + width}.",
-            hint="Stop Spaces that are not needed, or set SPACES_RUNNER_PORT_BASE to another range.",
-        )
+            return blocks.claim(db, run_id, self._settings.port_base, is_free, size)
 
     def release_ports(self, run_id: str) -> None:
-        """Give the run's ports back; they rest before anybody gets them again."""
+        """Give the run's ports back; they rest before another Space gets them."""
         with self._database.change() as db:
-            _release_ports(db, run_id)
+            blocks.release(db, run_id)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -303,11 +290,7 @@ def _append(db: sqlite3.Connection, run_id: str, event: Event) -> None:
 
 def _free(db: sqlite3.Connection, run_id: str) -> None:
     db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
-    _release_ports(db, run_id)
-
-
-def _release_ports(db: sqlite3.Connection, run_id: str) -> None:
-    db.execute("UPDATE ports SET released = ? WHERE run_id = ? AND released IS NULL", (time.time(), run_id))
+    blocks.release(db, run_id)
 
 
 def _free_id(text: str, taken: Mapping[str, int]) -> str:

@@ -140,6 +140,7 @@ def test_when_it_crashes_it_is_started_again_with_the_same_token(home: Settings,
     now = core.status(home)
     assert now is not None
     assert (now.restarts, now.token) == (1, here.token)
+    assert now.url == here.url, "running Spaces hold it in a variable"
     assert ask(now, here.token) == 200
 
 
@@ -155,7 +156,7 @@ def test_it_ends_with_its_shim_and_the_next_face_starts_it_anew(home: Settings, 
     assert (lost.stage, lost.url) == (Stage.RUNTIME_ERROR, None)
     assert lost.error is not None
     anew = service.again(home)
-    assert (anew.stage, anew.token) == (Stage.RUNNING, before.token)
+    assert (anew.stage, anew.token, anew.url) == (Stage.RUNNING, before.token, before.url)
     assert anew.pid != before.pid
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from spaces_runner import control
@@ -206,8 +209,30 @@ def test_a_crash_is_followed_by_another_start(shims: Shims) -> None:
         Stage.APP_STARTING, Stage.RUNNING, Stage.APP_STARTING, Stage.APP_STARTING, Stage.RUNNING,
     ]  # fmt: skip
     ports = {line for line in shim.log if line.startswith("port")}
-    assert len(ports) == 2, "a port rests before it is used again"
+    assert len(ports) == 1, "it is where it was, so that who has its address still does"
     assert [finding.code for finding in status.findings] == ["app-crashed"]
+
+
+def test_a_restart_keeps_the_address_although_it_was_just_in_use(shims: Shims) -> None:
+    first = shims.start(SERVE)
+    url = first.until_stage(Stage.RUNNING).status.local_url
+    with httpx.Client(trust_env=False) as visitor:  # its connection is open when the app ends
+        assert visitor.get(str(url)).text == "ok"
+        control.stop(first.id, shims.settings)
+        again = shims.start(SERVE).until_stage(Stage.RUNNING).status
+        assert again.local_url == url
+    other = shims.start(SERVE, name="other").until_stage(Stage.RUNNING).status
+    assert other.local_url != url
+
+
+def test_a_restart_is_elsewhere_where_somebody_has_taken_its_port(shims: Shims) -> None:
+    first = shims.start(SERVE)
+    url = str(first.until_stage(Stage.RUNNING).status.local_url)
+    control.stop(first.id, shims.settings)
+    with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)):
+        again = shims.start(SERVE).until_stage(Stage.RUNNING).status
+        assert again.local_url != url
+        assert get(again.local_url) == "ok"
 
 
 def test_five_crashes_in_a_row_are_the_end(shims: Shims) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -246,6 +247,43 @@ def test_ports_are_free_and_rest_before_they_come_back(here: Settings) -> None:
     assert fourth.start > third.start
 
 
+def claim(store: Store, name: str, is_free: Callable[[int], bool] = lambda _: True) -> range:
+    """The ports of a new run of the Space of that name."""
+    return store.claim_ports(store.admit(HUB, RunOptions(), name).run_id, is_free)
+
+
+def claim_and_end(store: Store, name: str) -> range:
+    block = claim(store, name)
+    ended(store, store.run(name).id)
+    return block
+
+
+def test_a_space_keeps_its_ports(here: Settings) -> None:
+    store = Store(here)
+    first = claim_and_end(store, "one")
+    assert claim(store, "two") != first, "they rest for others"
+    assert claim_and_end(store, "one") == first, "but not for the Space that had them"
+    other = claim(store, "one", lambda port: port not in first)
+    assert other != first, "a server of somebody else's is there"
+    ended(store, store.run("one").id)
+    assert claim_and_end(store, "one") == other
+
+
+def test_ports_that_rested_are_anybodys(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spaces_runner.store.blocks.REST_S", 0.0)
+    monkeypatch.setattr("spaces_runner.store.blocks.BLOCKS", 2)
+    store = Store(here)
+    first, second = claim_and_end(store, "one"), claim_and_end(store, "two")
+    assert claim(store, "three") == first
+    assert claim(store, "one") == second, "what it had is in use, and whose the other was is no reason to have none"
+
+
+def test_ports_of_another_range_are_not_kept(here: Settings) -> None:
+    store, moved = Store(here), Store(replace(here, port_base=here.port_base + 20_000))
+    claim_and_end(store, "one")
+    assert claim(moved, "one").start >= here.port_base + 20_000
+
+
 def test_the_end_of_a_run_gives_ports_and_gpu_back(here: Settings) -> None:
     store = Store(here)
     run_id = store.admit(HUB, RunOptions()).run_id
@@ -293,7 +331,8 @@ def test_an_older_database_is_brought_up_to_date(here: Settings) -> None:
     db = sqlite3.connect(here.database)
     for statement in SCHEMA:
         older = statement.replace(", bytes INTEGER NOT NULL DEFAULT 0", "")
-        db.execute(older.replace(", tail TEXT NOT NULL DEFAULT ''", ""))
+        older = older.replace(", tail TEXT NOT NULL DEFAULT ''", "")
+        db.execute(older.replace(",\n        space_id TEXT NOT NULL DEFAULT ''", ""))
     db.execute("INSERT INTO leases (run_id, gpu) VALUES ('old', 'GPU-a')")
     db.execute("PRAGMA user_version = 1")
     db.commit()
@@ -305,6 +344,7 @@ def test_an_older_database_is_brought_up_to_date(here: Settings) -> None:
     run_id = admission.run_id
     store.lease(run_id, lambda _: "GPU-a")
     store.hold(run_id, 5)
+    assert store.claim_ports(run_id, lambda _: True)
     db = sqlite3.connect(here.database)
     try:
         assert db.execute("SELECT run_id, bytes FROM leases ORDER BY bytes").fetchall() == [("old", 0), (run_id, 5)]
