@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spaces_runner import logfile, lost, removal, secrets
+from spaces_runner import gpu, logfile, lost, removal, secrets
 from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
 from spaces_runner.job import Job
+from spaces_runner.process import Identity
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
 from spaces_runner.store import Store, opened
@@ -33,7 +34,8 @@ from spaces_runner.types import (
 POLL_S = 0.1
 LIVENESS_EVERY_S = 1.0
 ATTACH_S = 5.0  # for a stop to wait for a shim that is just being started
-STOP_MARGIN_S = 5.0  # past the grace: the shim's own killing takes 4
+STOP_S = 15.0  # in which a stop has ended everything that can be ended, whatever it meets
+SHIM_KILLED_S = 2.5  # of these, for a shim that hangs to be killed, and for what it leaves behind to be ended
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _PYTHON = re.compile(r"3(\.\d{1,2}){0,2}")
@@ -52,11 +54,12 @@ class Request:
 def start(request: Request, settings: Settings) -> str:
     """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say.
 
-    With a model of the core, that must run, or have run: raises CoreFailed where it does not come up.
+    Raises BadOption or GpuUnavailable before anything is written. With a model of the core, that must run, or have run:
+    raises CoreFailed where it does not come up.
     """
     _check(request)
-    store = opened(settings)
-    lost.sweep(store, settings)
+    gpu.require(request.options.gpu)
+    store = _swept(settings)
     variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)
     if admission.fresh:
@@ -80,10 +83,14 @@ def _check(request: Request) -> None:
 
 
 def restart(space_id: str, settings: Settings) -> str:
-    """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew."""
+    """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew.
+
+    Raises GpuUnavailable, and leaves it as it is, where the GPU that it was started with is not here any more.
+    """
     store = opened(settings)
-    stop(space_id, settings)
     space = store.space(space_id)
+    gpu.require(space.options.gpu)
+    stop(space_id, settings)
     variables = _of_model(space.options, settings)
     admission = store.readmit(space)
     if admission.fresh:
@@ -92,26 +99,30 @@ def restart(space_id: str, settings: Settings) -> str:
 
 
 def stop(space_id: str, settings: Settings) -> SpaceStatus:
-    """End a Space with its whole family, or its build; returns when it has ended."""
+    """End a Space with its whole family, or its build; returns when it has ended, within STOP_S seconds.
+
+    Its shim does it. One that hangs is killed in time for the rest to be done from here.
+    """
+    latest = time.monotonic() + STOP_S - SHIM_KILLED_S
     store = opened(settings)
     store.space(space_id)
     store.ask_stop(space_id)
     run = _registered(space_id, store)
+    if run.status.stage.active and run.shim is not None:
+        patience = min(settings.stop_grace_s + SHIM_KILLED_S, latest - time.monotonic())
+        killed = not _let_end(run.shim, patience)
+        run = store.run(space_id)
+    else:
+        killed = False
     if run.status.stage.active:
-        if run.shim is None or not run.shim.signal(signal.SIGTERM):
-            lost.end(run, store, settings)
-        elif not run.shim.wait(settings.stop_grace_s + STOP_MARGIN_S):
-            run.shim.signal(signal.SIGKILL)
-            run.shim.wait(1.0)
-    run = store.run(space_id)
-    if run.status.stage.active:
-        lost.end(run, store, settings)
+        lost.end(run, store, settings, in_haste=killed)
+    lost.sweep(store, settings)
     return store.run(space_id).status
 
 
 def remove(space_id: str, settings: Settings) -> None:
     """Stop a Space and forget it, with its files, logs, data and secrets. Its token of the core opens nothing then."""
-    store = opened(settings)
+    store = _swept(settings)
     with suppress(UnknownSpace):
         stop(space_id, settings)
     removal.discard(store.space(space_id).id, store, settings)
@@ -129,25 +140,23 @@ def forget_if_never_was(status: SpaceStatus, settings: Settings) -> bool:
 
 def status(space_id: str, settings: Settings) -> SpaceStatus:
     """What it is now; one that lost its shim is ended first. Raises UnknownSpace."""
-    return _current(space_id, opened(settings), settings).status
+    return _swept(settings).run(space_id).status
 
 
 def statuses(settings: Settings) -> tuple[SpaceStatus, ...]:
     """Every Space's, oldest first. What lost its shim is swept before."""
-    store = opened(settings)
-    lost.sweep(store, settings)
-    return tuple(run.status for run in store.runs() if run.space.ref.kind is not RefKind.CORE)
+    return tuple(run.status for run in _swept(settings).runs() if run.space.ref.kind is not RefKind.CORE)
 
 
 def events(space_id: str, settings: Settings, since: int = 0) -> tuple[tuple[int, Event], ...]:
     """The numbered events of the current run after number `since`."""
-    store = opened(settings)
+    store = _swept(settings)
     return store.events(store.run(space_id).id, since)
 
 
 def wait(space_id: str, settings: Settings, timeout: float | None = None) -> SpaceStatus:
     """Until it is RUNNING or not at work any more; at most `timeout` seconds. Returns what it is then."""
-    store = opened(settings)
+    store = _swept(settings)
     for run in _looks(space_id, store, settings, timeout):
         if run.status.stage is Stage.RUNNING or not run.status.stage.active:
             break
@@ -156,7 +165,7 @@ def wait(space_id: str, settings: Settings, timeout: float | None = None) -> Spa
 
 def follow(space_id: str, settings: Settings, timeout: float | None = None) -> Iterator[Event]:
     """The events of the current run from its start, until it is RUNNING or has ended, at most `timeout` seconds."""
-    store = opened(settings)
+    store = _swept(settings)
     first, last = store.run(space_id).id, 0
     for run in _looks(space_id, store, settings, timeout):
         if run.id != first:
@@ -191,7 +200,7 @@ def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterato
 
 def patch_diff(space_id: str, settings: Settings) -> str:
     """What was changed in the Space's source, as a unified diff; "" where nothing was."""
-    return opened(settings).run(space_id).diff
+    return _swept(settings).run(space_id).diff
 
 
 def find(text: str, settings: Settings) -> str:
@@ -215,7 +224,11 @@ def find(text: str, settings: Settings) -> str:
 
 
 def sweep(settings: Settings) -> tuple[str, ...]:
-    """End what is left of Spaces whose shim is gone. Returns their ids. Every face does this at its start."""
+    """End what is left of Spaces whose shim is gone. Returns their ids.
+
+    Every verb of the command line and the page do this at their start, and so does each function here that is asked for
+    a Space, which is how a handle does it. `stop` comes to it last: what it was asked for does not wait.
+    """
     return lost.sweep(opened(settings), settings)
 
 
@@ -226,7 +239,7 @@ def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dic
     """
     from spaces_runner.pruning import prune as remove_unused  # it needs what only this verb needs
 
-    return remove_unused(opened(settings), settings, dry_run=dry_run, cache=cache)
+    return remove_unused(_swept(settings), settings, dry_run=dry_run, cache=cache)
 
 
 # Starting
@@ -280,6 +293,13 @@ def _launch(admission: Admission, store: Store, settings: Settings, variables: M
 # Looking
 
 
+def _swept(settings: Settings) -> Store:
+    """The store, once what had lost its shim has been ended."""
+    store = opened(settings)
+    lost.sweep(store, settings)
+    return store
+
+
 def _looks(space_id: str, store: Store, settings: Settings, timeout: float | None) -> Iterator[Run]:
     """The current run, again and again. One whose shim is gone is swept on the way, so that it ends."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -306,6 +326,18 @@ def _current(space_id: str, store: Store, settings: Settings) -> Run:
     return run
 
 
+def _let_end(shim: Identity, patience_s: float) -> bool:
+    """Whether a shim ended when it was asked to; one that did not is killed, and its app dies with it."""
+    if not shim.signal(signal.SIGTERM):
+        return True
+    shim.signal(signal.SIGCONT)  # a stopped one would not hear the first
+    if shim.wait(patience_s):
+        return True
+    shim.signal(signal.SIGKILL)
+    shim.wait(0.5)
+    return False
+
+
 def _registered(space_id: str, store: Store) -> Run:
     """The current run with its shim; one that is just being started is waited for."""
     deadline = time.monotonic() + ATTACH_S
@@ -317,7 +349,7 @@ def _registered(space_id: str, store: Store) -> Run:
 
 
 def _log(space_id: str, settings: Settings, which: str) -> Path:
-    opened(settings).space(space_id)
+    _swept(settings).space(space_id)
     dirs = settings.space(space_id)
     return dirs.build_log if which == "build" else dirs.run_log
 

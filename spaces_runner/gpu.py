@@ -5,7 +5,6 @@ Without a driver, or without the library, there are none, which is not an error.
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Mapping
 
@@ -61,7 +60,7 @@ def choose(wanted: str, gpus: tuple[Gpu, ...], held: Mapping[str, int]) -> Gpu |
 
 
 def require(wanted: str) -> None:
-    """Raises GpuUnavailable where a run asks for a particular GPU that is not here."""
+    """Raises GpuUnavailable where a run asks for a particular GPU that is not here: to be asked before it is made."""
     if wanted not in (AUTO, NONE):
         choose(wanted, inventory(), {})
 
@@ -116,6 +115,8 @@ def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...]) -> str:
 
 def _has_library() -> bool:
     """Whether the driver's part of NVML is here: without it, importing the rest is time lost at every launch."""
+    import ctypes  # every face imports this module, and few ask
+
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from spaces_runner import control, secrets
+from spaces_runner import control, gpu, secrets
 from spaces_runner.core import keys, plan
 from spaces_runner.core.plan import Command
 from spaces_runner.errors import CoreFailed, LaunchError
@@ -110,6 +110,7 @@ def log_follow(settings: Settings) -> Iterator[str]:
 
 
 def _start(settings: Settings, options: RunOptions) -> None:
+    gpu.require(options.gpu)
     store = opened(settings)
     keys.directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     admission = store.admit(REF, options)

@@ -316,9 +316,12 @@ def test_ctrl_c_leaves_a_space_that_was_there_before(live: Cli, folder: Path) ->
 
 def test_removing_is_all_or_nothing(live: Cli, folder: Path) -> None:
     busy = live.data("run", str(folder), "--no-share", "--detach", timeout=400)["id"]
-    done = live("run", str(folder), "--name", "other", "--gpu", "77", "--detach")
-    assert done.returncode == 1
-    assert "no GPU '77'" in done.stderr
+    absent = live("run", str(folder), "--name", "third", "--gpu", "77", "--detach")
+    assert absent.returncode == 1
+    assert "no GPU '77' on this machine. There: " in absent.stderr
+    assert "third" not in live("ps").stdout
+    (folder / "README.md").write_text("---\nsdk: nonsense\n---\n")
+    assert live("run", str(folder), "--name", "other", "--detach").returncode == 1
     assert live("rm", "other", busy).returncode == 1
     assert len(live.data("ps")) == 2
     assert live("rm", "--force", "other", busy).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -19,11 +20,14 @@ import pytest
 
 from spaces_runner import control
 from spaces_runner.codec import encode
-from spaces_runner.errors import BadOption, LaunchError, SpaceBusy, UnknownSpace
-from spaces_runner.process import Family
+from spaces_runner.errors import BadOption, GpuUnavailable, LaunchError, SpaceBusy, UnknownSpace
+from spaces_runner.handle import Space as Handle
+from spaces_runner.process import Family, identify
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import Failed, RefKind, RunOptions, SpaceRef, Stage, StageChanged
+from spaces_runner.variables import MARK
+from tests.support.cli import Cli
 from tests.support.shims import ROOT, SERVE, Shims, files_with, until
 
 # Nothing is to be installed and no package index is asked: this Space fails before.
@@ -244,6 +248,156 @@ def test_a_space_whose_shim_was_killed_is_never_told_as_running(shims: Shims) ->
     assert status.local_url is None
 
 
+ESCAPED = """
+    import os, subprocess, sys
+    code = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(300)"
+    subprocess.run([sys.executable, "-S", "-c", code])
+"""
+
+
+def test_what_escaped_a_killed_shim_is_gone_after_the_next_verb(shims: Shims) -> None:
+    shim = shims.start(ESCAPED + SERVE)
+    watcher = shim.until_stage(Stage.RUNNING).shim
+    assert watcher is not None
+    assert watcher.signal(signal.SIGKILL)
+    until(lambda: not watcher.alive and len(shim.family.members()) == 1)
+    done = Cli(settings=shims.settings)("logs", shim.id)
+    assert done.returncode == 0, done.stderr
+    assert shim.family.members() == ()
+    assert Store(shims.settings).run(shim.id).status.stage is Stage.RUNTIME_ERROR
+
+
+@pytest.fixture
+def orphan(settings: Settings) -> Iterator[Family]:
+    """What is left of a run whose shim is gone: one process, known by its mark alone."""
+    store = Store(settings)
+    admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/lost"), RunOptions())
+    gone = subprocess.Popen(["sleep", "300"])
+    shim = identify(gone.pid)
+    gone.kill()
+    gone.wait()
+    assert shim is not None
+    store.attach(admission.run_id, shim)
+    left = Family(mark=admission.run_id)
+    with subprocess.Popen(["sleep", "300"], env={MARK: admission.run_id}, start_new_session=True) as process:
+        until(lambda: len(left.members()) == 1)
+        yield left
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("doctor",),
+        ("inspect", "some/space"),
+        ("patch", "tests/spaces/launch-plain/app.py"),
+        ("prune", "--dry-run"),
+        ("ps", "--quiet"),
+        ("stop", "other"),
+        ("rm", "other"),
+        ("restart", "other", "--no-wait"),
+        ("core", "status"),
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_every_verb_sweeps(settings: Settings, orphan: Family, verb: tuple[str, ...]) -> None:
+    away = replace(settings, hf_endpoint="http://127.0.0.1:9", share_server="http://127.0.0.1:9")
+    store = Store(settings)
+    other = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/other"), RunOptions())
+    store.record(other.run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
+    done = Cli(settings=away)(*verb)
+    assert "Traceback" not in done.stderr
+    assert orphan.members() == ()
+    assert store.run("lost").status.stage is Stage.BUILD_ERROR
+
+
+ASKED = {
+    "status": lambda handle: handle.status,
+    "logs": lambda handle: handle.logs(),
+    "events": lambda handle: handle.events(),
+    "stop": lambda handle: handle.stop(),
+    "remove": lambda handle: handle.remove(),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_every_question_of_a_handle_sweeps(settings: Settings, orphan: Family, asked: str) -> None:
+    store = Store(settings)
+    other = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/other"), RunOptions())
+    store.record(other.run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
+    ASKED[asked](Handle(id="other", settings=settings))
+    assert orphan.members() == ()
+
+
+def test_a_sweep_that_has_nothing_to_do_is_almost_free(settings: Settings) -> None:
+    """In time of the processor, so that a busy machine does not count."""
+    store = Store(settings)
+    me = identify(os.getpid())
+    assert me is not None
+    for number in range(40):
+        run_id = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source=f"/{number}"), RunOptions()).run_id
+        if number < 20:
+            store.attach(run_id, me)
+        else:
+            store.record(run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
+    assert control.sweep(settings) == ()
+    begun = time.process_time()
+    for _ in range(50):
+        control.sweep(settings)
+    assert (time.process_time() - begun) / 50 < 0.005
+
+
+DEAF = """
+    import os, signal, subprocess, sys
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    code += "os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
+    for body in ("time.sleep(300)", "\\nwhile True:\\n os.fork() and (time.sleep(0.02), os._exit(0))"):
+        subprocess.run([sys.executable, "-S", "-c", code + body])
+"""
+
+
+@pytest.fixture
+def patient(settings: Settings, space_python: str) -> Iterator[Shims]:
+    """Shims that give an app as long to end as an owner's do."""
+    made = Shims(settings, space_python)
+    yield made
+    made.close()
+
+
+def test_a_family_that_is_deaf_is_stopped_within_15_seconds(patient: Shims) -> None:
+    shim = patient.start(DEAF + SERVE)
+    shim.until_stage(Stage.RUNNING, timeout=40)
+    begun = time.monotonic()
+    assert control.stop(shim.id, patient.settings).stage is Stage.STOPPED
+    assert 10 <= time.monotonic() - begun < 15
+    assert shim.family.members() == ()
+
+
+def test_a_shim_that_hangs_is_no_longer_waited_for_than_that(patient: Shims) -> None:
+    """It gets a few milliseconds to notice that it is to stop, and never another."""
+    shim = patient.start(DEAF + SERVE)
+    watcher = shim.until_stage(Stage.RUNNING, timeout=40).shim
+    assert watcher is not None
+    over = threading.Event()
+
+    def hold() -> None:
+        while not over.is_set() and watcher.signal(signal.SIGSTOP):
+            time.sleep(0.002)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        begun = time.monotonic()
+        assert control.stop(shim.id, patient.settings).stage is Stage.STOPPED
+        assert 10 <= time.monotonic() - begun < 15
+    finally:
+        over.set()
+        holder.join(5)
+    assert not watcher.alive
+    assert shim.family.members() == ()
+
+
 def test_waiting_has_a_deadline(shims: Shims) -> None:
     shim = shims.start("import time; time.sleep(60)")
     begun = time.monotonic()
@@ -314,6 +468,31 @@ def test_what_cannot_be_meant_is_refused_before_anything(
     with pytest.raises(BadOption, match=words):
         control.start(request, settings)
     assert control.statuses(settings) == ()
+
+
+def test_a_gpu_that_is_not_here_is_refused_and_the_last_error_stays(settings: Settings) -> None:
+    request = space(settings, "broken", BROKEN)
+    absent = replace(request, options=replace(request.options, gpu="77"))
+    with pytest.raises(GpuUnavailable, match="There:"):
+        control.start(absent, settings)
+    assert control.statuses(settings) == ()
+    assert not settings.spaces_dir.exists()
+    failed = control.wait(control.start(request, settings), settings, 60)
+    assert failed.error is not None
+    with pytest.raises(GpuUnavailable):
+        control.start(absent, settings)
+    assert control.statuses(settings) == (failed,)
+
+
+def test_a_restart_on_a_gpu_that_went_away_leaves_it_running(shims: Shims) -> None:
+    running = shims.start(SERVE)
+    before = running.until_stage(Stage.RUNNING).status
+    with sqlite3.connect(shims.settings.database) as db:  # started on a machine that had it, or before the card broke
+        db.execute("UPDATE spaces SET options = json_set(options, '$.gpu', 'GPU-gone')")
+    db.close()
+    with pytest.raises(GpuUnavailable, match="GPU-gone"):
+        control.restart(running.id, shims.settings)
+    assert control.status(running.id, shims.settings) == before
 
 
 def test_importing_it_is_quick() -> None:
