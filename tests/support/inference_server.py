@@ -21,6 +21,7 @@ from app.inference.types import (
     Finished,
     FinishReason,
     GenerateRequest,
+    Loading,
     ModelCard,
     ModelStatus,
     Precision,
@@ -88,6 +89,11 @@ def finished(tokens: int, reason: FinishReason = FinishReason.EOS, prompt_tokens
         decode_s=0.5,
     )
     return Finished(reason=reason, usage=usage, stop="###" if reason is FinishReason.STOP else None)
+
+
+def loading(seconds: float) -> list[Step]:
+    """A model that is read meanwhile: told at first, then nothing for a while."""
+    return [Loading(model="a model", what="Reading the weights", fraction=0.1), seconds]
 
 
 def hello(request: GenerateRequest) -> list[Step]:

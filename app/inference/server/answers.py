@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.inference.errors import InferenceError
+from app.inference.server import failures
 from app.inference.server.metrics import Meter
 from app.inference.server.streams import ClientLeft, Events, attended, kept_alive
 from app.inference.types import Delta, Event, Finished, Started, Token
@@ -20,6 +22,7 @@ STREAM_HEADERS = {
     "X-Accel-Buffering": "no",  # a proxy must not collect what is meant to be seen as it comes
 }
 KEEP_ALIVE = b": keep-alive\n\n"  # a comment of Server-Sent Events: clients pass over it
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +76,8 @@ class Answer(Response):
         try:
             async with Events(self.source) as events:
                 response = self.style.whole(await self._collected(events))
-        except InferenceError as error:
-            self.meter.failed(error)
-            response = self.style.refusal(error)
+        except Exception as error:  # noqa: BLE001  # the boundary: whoever asked must hear of it
+            response = self.style.refusal(self._failed(error))
         await response(scope, receive, send)
 
     async def _collected(self, events: Events) -> Result:
@@ -103,9 +105,8 @@ class Answer(Response):
         async with Events(self.source) as events:
             try:
                 seen = await events.opening()
-            except InferenceError as error:
-                self.meter.failed(error)
-                await self.style.refusal(error)(scope, receive, send)
+            except Exception as error:  # noqa: BLE001  # likewise
+                await self.style.refusal(self._failed(error))(scope, receive, send)
                 return
             await _begin(send, {**STREAM_HEADERS, **self.style.headers})
             async with kept_alive(send, KEEP_ALIVE) as tell:
@@ -119,9 +120,16 @@ class Answer(Response):
                 self.meter.seen(event)
                 if piece := self.style.piece(event):
                     yield piece
-        except InferenceError as error:
-            self.meter.failed(error)
-            yield self.style.broken(error)
+        except Exception as error:  # noqa: BLE001  # likewise: a stream that only ends looks like a whole answer
+            yield self.style.broken(self._failed(error))
+
+    def _failed(self, error: Exception) -> InferenceError:
+        """Count it. What nobody foresaw is logged, and told in a sentence."""
+        if not isinstance(error, InferenceError):
+            _LOG.error("A request failed in a way that nobody foresaw", exc_info=error)
+            error = failures.unforeseen()
+        self.meter.failed(error)
+        return error
 
 
 async def _begin(send: Send, headers: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.inference.errors import BadRequest, GenerationFailed, InferenceError, Overloaded
+from app.inference.errors import BadRequest, InferenceError, Overloaded
 from app.inference.server import failures, model_routes, openai_routes, tgi_routes
 from app.inference.server.core import BEARER, Bounds, Core
 from app.inference.server.keys import Keys
@@ -23,6 +24,8 @@ from app.inference.server.streams import ClientLeft
 from app.inference.server.tgi_bodies import CompatRequest, TgiRequest
 from app.inference.service import Service
 
+_WATCHING = frozenset({"/health", "/metrics"})
+_TGI_HEALTH = re.compile(r"/tgi/[^/]+/health")
 _ABOUT = "Models of this machine, over the protocols of OpenAI and of text-generation-inference."
 
 
@@ -61,7 +64,7 @@ def _failing(app: FastAPI) -> None:
     """What a caller is told of errors that came before an answer began."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        known = error if isinstance(error, InferenceError) else GenerationFailed("Something in the core failed.")
+        known = error if isinstance(error, InferenceError) else failures.unforeseen()
         return failures.response(request.url.path, known)
 
     async def of_http(request: Request, error: Exception) -> Response:
@@ -87,14 +90,14 @@ def _failing(app: FastAPI) -> None:
 
 @dataclass(slots=True)
 class Crowd:
-    """Refuses what comes beyond so many requests at once, before a body is read."""
+    """Refuses what comes beyond so many requests at once, before a body is read. Who watches is always answered."""
 
     app: ASGIApp
     most: int
     here: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in _WATCHING or _TGI_HEALTH.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         if self.here >= self.most:

@@ -19,6 +19,11 @@ from app.inference.errors import (
 Json = dict[str, Any]
 
 
+def unforeseen() -> GenerationFailed:
+    """What a caller is told of an exception that is no InferenceError; the log has it."""
+    return GenerationFailed("Something in the core failed.", hint="Try again; its log says more.")
+
+
 def openai_body(error: InferenceError) -> Json:
     """As https://platform.openai.com/docs/guides/error-codes has it; `code` is ours."""
     return {

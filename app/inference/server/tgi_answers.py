@@ -1,7 +1,10 @@
 """Events → the objects and events of text-generation-inference. Pure.
 
 Source: docs/openapi.json and router/src/server.rs of text-generation-inference 3.3. Unlike there, a stop string is no
-part of the text, and a token that adds no text (half of a character) has no event of its own.
+part of the text nor of the tokens' texts, and a token that adds no text (half of a character) has no event of its own.
+
+That a model is being loaded, or that others are before one, is not said: every event of this protocol is a token, and
+its clients fail at any other. The comments of a stream that is kept alive tell them to go on waiting.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,7 +113,7 @@ class TgiStyle:
             body["details"] = {
                 **_finish(result.finished, result.started),
                 "prefill": [],
-                "tokens": [_token(token, token.text) for token in result.tokens],
+                "tokens": [_token(token, text) for token, text in _shown(result.tokens, result.text)],
             }
         headers = {**self.headers, **_times(result)}
         return JSONResponse([body] if self.listed else body, headers=headers)
@@ -143,6 +146,15 @@ class TgiStyle:
 
     def _full(self, text: str) -> str:
         return self.inputs + text if self.full_text else text
+
+
+def _shown(tokens: Iterable[Token], text: str) -> Iterator[tuple[Token, str]]:
+    """Each token with what of its text is shown: together, as in TGI, those that are not special are the whole text."""
+    left = len(text)
+    for token in tokens:
+        part = token.text if token.special else token.text[:left]
+        left -= 0 if token.special else len(part)
+        yield token, part
 
 
 def _event(number: int, token: Json) -> Json:

@@ -11,8 +11,9 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from app.inference.errors import GenerationFailed, Overloaded, PromptTooLong, WeightsMissing
+from app.inference.server import streams
 from app.inference.types import FinishReason, GenerateRequest, Loading, Queued, Role
-from tests.support.inference_server import TOKEN, ScriptedService, finished, lines, saying
+from tests.support.inference_server import TOKEN, ScriptedService, finished, lines, loading, saying
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -346,3 +347,15 @@ def test_sampling_out_of_its_range(client: openai.OpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match=r"temperature is -1\.0; it must be at least 0") as caught:
         client.chat.completions.create(model="alpaca", messages=ASK, temperature=-1)
     assert (caught.value.code, caught.value.param) == ("bad_sampling", "temperature")
+
+
+def test_a_client_waits_for_a_model_that_is_being_loaded(
+    address: str, scripted: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than it waits for a byte."""
+    monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(streams, "OPENING_S", 0.2)
+    scripted.script = lambda _: [*loading(2.0), *saying("Late", " but", " whole")]
+    with openai.OpenAI(base_url=f"{address}/v1", api_key=TOKEN, max_retries=0, timeout=1) as impatient:
+        chunks = impatient.chat.completions.create(model="alpaca", messages=ASK, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Late but whole"

@@ -177,23 +177,49 @@ def test_a_failure_while_loading_that_comes_late_is_an_event(
     assert tgi.text == 'data:{"error":"It broke.","error_type":"generation"}\n\n'
 
 
+UNFORESEEN = "Something in the core failed. Try again; its log says more."
+
+
 def test_an_error_of_the_service_itself_is_a_500_and_the_server_goes_on(
-    scripted: ScriptedService, http: httpx.Client
+    scripted: ScriptedService, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(request: GenerateRequest) -> list[Step]:
         raise ZeroDivisionError("a bug")
 
     scripted.script = broken
-    once = {"Connection": "close"}  # uvicorn closes it after an error that nobody expected
     for path, body in (CHAT, streamed(CHAT)):
-        answer = http.post(path, json=body, headers=once)
+        answer = http.post(path, json=body)
         assert answer.status_code == 500
-        assert answer.json()["error"]["message"] == "Something in the core failed."
-    tgi = http.post(WHOLE[0], json=WHOLE[1], headers=once)
+        assert answer.json()["error"]["message"] == UNFORESEEN
+    tgi = http.post(WHOLE[0], json=WHOLE[1])
     assert tgi.status_code == 424
-    assert tgi.json() == {"error": "Something in the core failed.", "error_type": "generation"}
+    assert tgi.json() == {"error": UNFORESEEN, "error_type": "generation"}
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["a bug"] * 3
     scripted.script = lambda _: saying("Well")
     assert http.post(CHAT[0], json=CHAT[1]).status_code == 200
+
+
+@pytest.mark.parametrize("route", [streamed(CHAT), streamed(TEXT), STREAM], ids=["chat", "text", "generate-stream"])
+def test_an_error_of_the_service_itself_in_the_middle_is_the_last_event(
+    scripted: ScriptedService, http: httpx.Client, route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaking(request: GenerateRequest) -> Iterator[Step]:
+        yield from saying("One")[:-1]
+        raise ZeroDivisionError("a bug")
+
+    scripted.script = breaking
+    path, body = route
+    with http.stream("POST", path, json=body) as response:
+        assert response.status_code == 200
+        *said, last = [json.loads(line) for line in lines(response)]
+    assert "One" in json.dumps(said)
+    if route == STREAM:
+        assert last == {"error": UNFORESEEN, "error_type": "generation"}
+    else:
+        expected = {"message": UNFORESEEN, "type": "server_error", "param": None, "code": "generation_failed"}
+        assert last == {"error": expected}
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["a bug"]
+    until(lambda: 'outcome="generation_failed"' in http.get("/metrics").text)
 
 
 def test_more_than_can_be_answered_at_once(scripted: ScriptedService) -> None:
@@ -203,6 +229,11 @@ def test_more_than_can_be_answered_at_once(scripted: ScriptedService) -> None:
             until(lambda: len(scripted.requests) == 2)
             full = client.post(CHAT[0], json=CHAT[1], headers=bearer(TOKEN))
             tgi = client.post(WHOLE[0], json=WHOLE[1], headers=bearer(TOKEN))
+            watching = [
+                client.get(path, headers=bearer(TOKEN)).status_code
+                for path in ("/health", "/metrics", "/tgi/alpaca/health")
+            ]
+        assert watching == [200, 200, 200], "who watches is answered also then"
         assert full.status_code == tgi.status_code == 429
         assert full.headers["retry-after"] == tgi.headers["retry-after"] == "1"
         assert full.json()["error"]["code"] == "overloaded"

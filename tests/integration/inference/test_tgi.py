@@ -12,8 +12,9 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import GenerationError, OverloadedError, ValidationError
 
 from app.inference.errors import InferenceError, Interrupted, OutOfMemory, Overloaded, PromptTooLong, WeightsMissing
+from app.inference.server import streams
 from app.inference.types import Delta, FinishReason, Residency
-from tests.support.inference_server import TOKEN, ScriptedService, finished, lines, saying, token
+from tests.support.inference_server import TOKEN, ScriptedService, finished, lines, loading, saying, token
 
 # What text-generation 0.7.0 sends: every field, nulls included (text_generation/client.py, Client.generate).
 EVERY_FIELD: dict[str, Any] = {
@@ -140,6 +141,23 @@ def test_a_stop_string_is_never_told(http: httpx.Client, scripted: ScriptedServi
     assert told[-1]["generated_text"] == shown(told) == "Yes\n#1."
     assert told[-1]["details"]["finish_reason"] == "stop_sequence"
     assert told[-1]["details"]["generated_tokens"] == 5
+
+
+def test_tokens_together_are_the_text_also_where_a_stop_string_was_cut_off(
+    http: httpx.Client, scripted: ScriptedService
+) -> None:
+    """As in TGI, where both have the stop string; here neither has."""
+    held = [
+        Delta(text="Yes.", tokens=(token("Yes", 1), token(".", 2))),
+        Delta(text="", tokens=(token(" \n", 3), token("##", 4))),
+        Delta(text=" ", tokens=(token("#", 5), token("</s>", 6, special=True))),
+    ]
+    scripted.script = lambda _: [*saying()[:2], *held, finished(6, FinishReason.STOP)]
+    answer = post(http, "/tgi/guanaco/generate", details=True, stop=["\n###"]).json()
+    tokens = answer["details"]["tokens"]
+    assert [one["text"] for one in tokens] == ["Yes", ".", " ", "", "", "</s>"]
+    assert answer["generated_text"] == "".join(one["text"] for one in tokens if not one["special"]) == "Yes. "
+    assert answer["details"]["generated_tokens"] == len(tokens)
 
 
 def test_half_a_character_has_no_event(http: httpx.Client, scripted: ScriptedService) -> None:
@@ -401,3 +419,17 @@ def test_the_hubs_client_chats(address: str) -> None:
     assert whole.choices[0].message.content == "Hello there!"
     chunks = client.chat_completion([{"role": "user", "content": "Hi"}], model="guanaco", stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello there!"
+
+
+def test_the_hubs_client_waits_for_a_model_that_is_being_loaded(
+    address: str, scripted: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than it waits for a byte: comments keep both protocols' streams alive."""
+    monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(streams, "OPENING_S", 0.2)
+    scripted.script = lambda _: [*loading(2.0), *saying("Late", " but", " whole")]
+    tgi = InferenceClient(model=f"{address}/tgi/guanaco", token=TOKEN, timeout=1)
+    assert "".join(tgi.text_generation("Hi", stream=True)) == "Late but whole"
+    chat = InferenceClient(base_url=f"{address}/v1", api_key=TOKEN, timeout=1)
+    chunks = chat.chat_completion([{"role": "user", "content": "Hi"}], model="guanaco", stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Late but whole"

@@ -18,7 +18,7 @@ from filelock import FileLock
 from app.inference.errors import OutOfMemory, Overloaded, PromptTooLong
 from app.inference.server import streams
 from app.inference.types import GenerateRequest
-from tests.support.inference_server import TOKEN, ScriptedService, Step, card, hello, saying, serving
+from tests.support.inference_server import TOKEN, ScriptedService, Step, card, hello, loading, saying, serving
 
 pytestmark = pytest.mark.network_index
 
@@ -42,7 +42,7 @@ def python(package_cache: Path) -> Path:
 
 
 SCRIPTS: dict[str, list[Step]] = {
-    "slow": [3.0, *saying("Late", " but", " whole")],  # longer than the client waits for a byte
+    "slow": [*loading(3.0), *saying("Late", " but", " whole")],  # longer than the client waits for a byte
     "long": [PromptTooLong(900, 511)],
     "full": [Overloaded("The queue is full.", retry_after=3)],
     "failing": [OutOfMemory("No room for it.")],
@@ -88,3 +88,8 @@ def test_what_the_client_makes_of_our_server(said: dict[str, Any], scripted: Scr
     first = scripted.requests[0]
     assert (first.prompt.text, first.client) == ("Hi", "owner")
     assert (first.sampling.max_tokens, first.sampling.temperature, first.sampling.seed) == (7, 0.5, 3)
+
+
+def test_a_stream_is_never_silent_for_as_long_as_the_client_waits() -> None:
+    """Its 10 s, unless it is told otherwise: until the answer begins, and between two signs of life."""
+    assert max(streams.OPENING_S, streams.KEEP_ALIVE_S) <= 5
