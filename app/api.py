@@ -39,7 +39,7 @@ def build(desk: Desk) -> None:
 
     def spaces() -> list[dict[str, Any]]:
         """The status of every Space of this machine."""
-        return [encode(status) for status in desk.spaces()]
+        return [_without_files(encode(status)) for status in desk.spaces()]
 
     def stop(space_id: str) -> dict[str, Any]:
         """Stop a Space and all its processes."""
@@ -88,7 +88,15 @@ def _options(given: dict[str, Any] | None, secrets: dict[str, str]) -> RunOption
 
 def _answer(call: Callable[[], object]) -> dict[str, Any]:
     """What `call` returns as a JSON object, {} for nothing."""
-    return encode(_called(call)) or {}
+    found: dict[str, Any] = _without_files(encode(_called(call)) or {})
+    return found
+
+
+def _without_files(value: Any) -> Any:
+    """`gradio_client` takes every object with a `path` for a file of the page and fetches it: ours say `file`."""
+    if isinstance(value, dict):
+        return {"file" if key == "path" else key: _without_files(inner) for key, inner in value.items()}
+    return [_without_files(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _called(call: Callable[[], T]) -> T:

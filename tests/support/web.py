@@ -70,7 +70,11 @@ class WebServer:
 
 @contextmanager
 def serving(
-    settings: Settings, folder: Path, arguments: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    settings: Settings,
+    folder: Path,
+    arguments: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    patience_s: float = START_S,
 ) -> Iterator[WebServer]:
     """`python -m app` on a free port, until the block ends. Its output goes to a file in `folder`."""
     log = folder / "web.log"
@@ -85,7 +89,7 @@ def serving(
         )
     try:
         starting = WebServer(url="", process=process, log=log)
-        link = starting.wait_for("/?token=")
+        link = starting.wait_for("/?token=", patience_s)
         yield WebServer(url=link.partition(": ")[2].partition("/?token=")[0], process=process, log=log)
     finally:
         process.terminate()
