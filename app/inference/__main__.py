@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ AUTO = "auto"
 DRAIN_S = 5.0  # for answers under way when the core is told to stop; then they are interrupted
 TOKEN_VARIABLE = "SPACES_RUNNER_CORE_TOKEN"
 MIN_TOKEN = 8
+DEVICE_LOST = 3  # the exit code when the device computes no more for this process; whoever started it starts it anew
+LAST_WORDS_S = 15.0  # to tell callers so; then the process ends, whatever still hangs on the device
 
 
 class BadCommand(ValueError):
@@ -66,7 +69,7 @@ class Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when it was told to stop, 2 when it could not begin."""
+    """The exit code: 0 when it was told to stop, 2 when it could not begin, 3 when its device was lost."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     chosen = _parser().parse_args(arguments)
     try:
@@ -76,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error.sentence)
     except (BadCommand, UnsafeAddress) as error:
         return _refuse(str(error))
-    asyncio.run(_serve(plan, listener, os.environ))
-    return 0
+    return asyncio.run(_serve(plan, listener, os.environ))
 
 
 def _plan(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
@@ -135,10 +137,20 @@ def _port(chosen: int | None, environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> None:
-    """Until SIGTERM or SIGINT."""
+async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]) -> int:
+    """Until SIGTERM or SIGINT, or until the device is lost. The exit code."""
+    code = 0
+
+    def lost() -> None:
+        nonlocal code
+        code, server.should_exit = DEVICE_LOST, True
+        end = threading.Timer(LAST_WORDS_S, os._exit, (DEVICE_LOST,))
+        end.daemon = True
+        end.start()
+
     lease = lease_of(read_settings(environ), environ.get(MARK))
-    pool = Pool(plan.cards, tools(plan.device, plan.threads, lease), Options(ttl_s=plan.ttl_s), _elsewhere)
+    options = Options(ttl_s=plan.ttl_s)
+    pool = Pool(plan.cards, tools(plan.device, plan.threads, lease), options, _elsewhere, on_lost=lost)
     await pool.start()
     server = Server(
         create_app(pool, plan.keys),
@@ -151,6 +163,7 @@ async def _serve(plan: Plan, listener: socket.socket, environ: Mapping[str, str]
         await server.serve(sockets=[listener])
     finally:
         await pool.close()
+    return code
 
 
 def _elsewhere(card: ModelCard) -> Remote:

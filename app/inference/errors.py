@@ -23,6 +23,7 @@
     ├── BadCatalog            503   a file of models says what cannot be meant; told before anything is served
     ├── GenerationFailed      500   this one request failed; the engine goes on
     │   ├── OutOfMemory             the device had no room for it
+    │   ├── DeviceLost              the device answers nothing more; the core ends, and is started anew
     │   └── Interrupted             the model was taken away, or the core shut down (ShuttingDown), before it was done
     └── RemoteFailed          502   the engine elsewhere did not answer as it should
 
@@ -174,6 +175,13 @@ class GenerationFailed(InferenceError):
 
 class OutOfMemory(GenerationFailed):
     code = "out_of_memory"
+
+
+class DeviceLost(GenerationFailed):
+    code = "device_lost"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="Try again in a minute.")
 
 
 class Interrupted(GenerationFailed):

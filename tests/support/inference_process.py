@@ -44,7 +44,7 @@ def running(home: Path, *arguments: str) -> Iterator[Core]:
     with log.open("w") as stderr:
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
-        ready = _ready(process, log)
+        ready = ready_line(process, log)
         yield Core(url=ready["url"], process=process, ready=ready)
         process.terminate()
         assert process.wait(STOP_S) == 0, log.read_text()
@@ -55,7 +55,7 @@ def running(home: Path, *arguments: str) -> Iterator[Core]:
             process.stdout.close()
 
 
-def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
+def ready_line(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
     """Its first line. A core that dies closes its output; one that hangs is ended by the test's own deadline."""
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -22,6 +22,7 @@ from app.inference.engine.types import EngineStats, Failed, Limits, Sequence
 from app.inference.errors import (
     BadImage,
     BadRequest,
+    DeviceLost,
     GenerationFailed,
     ImagesNotSupported,
     InferenceError,
@@ -107,18 +108,16 @@ class Engine:
         )
 
     def step(self) -> bool:
-        """One forward pass at most; False when there was nothing to do."""
-        with torch.inference_mode():
-            self._take_in()
-            self._admit()
-            work = plan(self._running, self._limits.chunk_tokens)
-            if not work.members:
-                return False
-            begun = time.monotonic()
-            self._run(work)
-            self._steps += 1
-            self._rate.add(work.prefilled + len(work.rows), time.monotonic() - begun)
-            return True
+        """One forward pass at most; False when there was nothing to do.
+
+        Raises DeviceLost, when every sequence has been told: this process can compute no more.
+        """
+        try:
+            with torch.inference_mode():
+                return self._step()
+        except DeviceLost as lost:
+            self.fail_all(lost)
+            raise
 
     def fail_all(self, error: InferenceError) -> None:
         """End every sequence with this error."""
@@ -152,6 +151,18 @@ class Engine:
         if self._machine is None:
             raise RuntimeError("the engine is suspended")
         return self._machine
+
+    def _step(self) -> bool:
+        self._take_in()
+        self._admit()
+        work = plan(self._running, self._limits.chunk_tokens)
+        if not work.members:
+            return False
+        begun = time.monotonic()
+        self._run(work)
+        self._steps += 1
+        self._rate.add(work.prefilled + len(work.rows), time.monotonic() - begun)
+        return True
 
     def _take_in(self) -> None:
         """Queue what was handed in; clear up what was cancelled."""

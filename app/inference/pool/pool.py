@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from app.inference.errors import GenerationFailed, ModelUnavailable, ShuttingDown, UnknownModel
+from app.inference.errors import DeviceLost, GenerationFailed, ModelUnavailable, ShuttingDown, UnknownModel
 from app.inference.loaded import LoadedModel
 from app.inference.pool import intake
 from app.inference.pool.channel import Channel
@@ -46,13 +46,18 @@ class Pool:
         tools: Tools,
         options: Options | None = None,
         elsewhere: Callable[[ModelCard], Remote] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
-        """`elsewhere` makes what reaches a remote card's engine; without remote cards it is not needed."""
+        """`elsewhere` makes what reaches a remote card's engine; without remote cards it is not needed.
+
+        `on_lost` is called in the loop when the device computes no more in this process, and all have been told.
+        """
         options = options or Options()
         self._cards = {card.name: card for card in cards}
         self._tools = tools
         self._seats = _seats(cards)
         self._elsewhere = {card.name: elsewhere(card) for card in cards if card.remote and elsewhere}
+        self._on_lost = on_lost
         self._worker = Worker(self._broken)
         self._mover = Mover(tuple(dict.fromkeys(self._seats.values())), tools, self._worker, options)
         self._threads = ThreadPoolExecutor(INTAKE_THREADS, thread_name_prefix="intake")
@@ -179,12 +184,25 @@ class Pool:
 
     def _drop(self, at_work: Engine, error: Exception) -> None:
         """Whoever is inside hears of it, the broken engine not being asked; nobody comes in any more."""
+        if isinstance(error, DeviceLost):
+            self._lose(error)
+            return
         told = GenerationFailed(f"The engine failed: {type(error).__name__}: {error}", hint="Try again.")
         for seat in dict.fromkeys(self._seats.values()):
             if seat.engine is at_work:
                 for channel in tuple(seat.channels):
                     channel.fail(told)
                 self._keep(self._mover.drop(seat, told))
+
+    def _lose(self, error: DeviceLost) -> None:
+        """Every model of the device is gone with it, and cannot even be let go of."""
+        self._closing = True
+        self._mover.close()
+        for seat in dict.fromkeys(self._seats.values()):
+            for channel in tuple(seat.channels):
+                channel.fail(error)
+        if self._on_lost is not None:
+            self._on_lost()
 
     def _keep(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)

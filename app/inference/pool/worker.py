@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from app.inference.errors import GenerationFailed
+from app.inference.errors import GenerationFailed, InferenceError
 from app.inference.pool.tools import Engine
 
 STALL_S = 0.01  # between two tries of engines that have work and cannot do it yet
@@ -146,14 +146,15 @@ class Worker:
             with self._changed:
                 self._engines = [one for one in self._engines if one is not engine]
                 self._rotation.forget(engine)
-            _end_all(engine)
+            _end_all(engine, error)
             self._on_broken(engine, error)
 
 
-def _end_all(engine: Engine) -> None:
+def _end_all(engine: Engine, error: Exception) -> None:
     """What is broken may not even be able to say so; who hears of it tells the rest."""
+    failed = GenerationFailed("The engine failed.", hint="Try again; the core's log says more.")
     try:
-        engine.fail_all(GenerationFailed("The engine failed.", hint="Try again; the core's log says more."))
+        engine.fail_all(error if isinstance(error, InferenceError) else failed)
     except Exception:  # noqa: BLE001  # as above
         _LOG.exception("A broken engine could not end its requests")
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from app.inference.engine import Engine, Limits
-from app.inference.errors import GenerationFailed, OutOfMemory
+from app.inference.engine.guard import is_full, is_lost
+from app.inference.errors import DeviceLost, GenerationFailed, OutOfMemory
 from app.inference.types import Family
 from tests.support.inference_models import (
     IMAGE_TOKEN,
@@ -120,3 +121,60 @@ def test_scores_that_are_no_numbers_end_their_sequence_alone() -> None:
     assert isinstance(sick.failed.error, GenerationFailed)
     assert "not numbers" in sick.failed.error.message
     assert len(well.tokens) == 12
+
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported.\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError(ASSERT),
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+    ],
+)
+def test_an_error_that_stays_with_the_device_is_known_by_its_words(error: Exception) -> None:
+    assert is_lost(error)
+    assert not is_full(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: invalid argument"),
+        RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        ValueError("CUDA error: device-side assert triggered"),
+        RuntimeError("a device-side assert of somebody else's"),
+        RuntimeError("CUDA error: invalid argument\nFor debugging, compile for device-side assertions."),
+    ],
+)
+def test_other_errors_leave_the_device_as_it_was(error: Exception) -> None:
+    assert not is_lost(error)
+
+
+def test_memory_that_cuda_itself_has_not_is_one_requests_error() -> None:
+    full = torch.AcceleratorError("CUDA error: out of memory")
+    engine = Engine(loaded(poisoned(full), Family.LLAMA), Limits(kv_tokens=1024, chunk_tokens=64))
+    bad, good = ask(engine, [8, POISON], 5), ask(engine, [5, 6], 5)
+    drain(engine)
+    assert isinstance(bad.failed.error, OutOfMemory)
+    assert good.finished
+
+
+def test_when_the_device_is_lost_all_are_told_before_it_is_said() -> None:
+    model = poisoned(torch.AcceleratorError(ASSERT))
+    engine = Engine(loaded(model, Family.LLAMA), Limits(max_running=2, kv_tokens=1024, chunk_tokens=64))
+    running = ask(engine, [20, 21], 30)
+    for _ in range(3):
+        engine.step()
+    heard = [running, ask(engine, [8, POISON, 9], 5), *(ask(engine, [5 + n], 5) for n in range(3))]
+    with pytest.raises(DeviceLost):
+        engine.step()
+    assert all(isinstance(one.failed.error, DeviceLost) and one.ends == 1 for one in heard)
+    assert "device-side assert" in heard[-1].failed.error.message
+    assert "asynchronously" not in heard[-1].failed.error.message
+    assert engine.idle
