@@ -20,7 +20,7 @@ from spaces_runner.variables import MARK
 
 _PROC = Path("/proc")
 _SCAN_EVERY_S = 0.05
-_KILL_FOR_S = 4.0  # past the grace; with the default grace of 10 s a stop stays below 15 s
+KILL_S = 2.0  # past the grace: what a KILL does not end by then waits for a device, and nothing ends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +156,16 @@ class Family:
         found |= _descendants(found, known) - spared
         return tuple(Identity(pid=pid, start=known[pid].start, boot=boot) for pid in sorted(found))
 
-    def end(self, grace_s: float) -> tuple[Identity, ...]:
-        """SIGTERM, and SIGKILL after `grace_s` seconds, until nobody is left. Returns who could not be killed."""
+    def end(self, grace_s: float, *, kill_s: float = KILL_S) -> tuple[Identity, ...]:
+        """SIGTERM, and SIGKILL after `grace_s` seconds for `kill_s` more, until nobody is left.
+
+        Returns who could not be killed.
+        """
         asked: set[Identity] = set()
         deadline = time.monotonic() + grace_s
         while left := self.members():
             if time.monotonic() >= deadline:
-                return self._kill()
+                return self._kill(kill_s)
             for member in left:
                 if member not in asked:
                     member.signal(signal.SIGTERM)
@@ -171,8 +174,8 @@ class Family:
             time.sleep(_SCAN_EVERY_S)
         return ()
 
-    def _kill(self) -> tuple[Identity, ...]:
-        deadline = time.monotonic() + _KILL_FOR_S
+    def _kill(self, kill_s: float) -> tuple[Identity, ...]:
+        deadline = time.monotonic() + kill_s
         while left := self.members():
             if time.monotonic() >= deadline:
                 return left

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, TextIO
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from spaces_runner.codec import encode
-from spaces_runner.errors import RunnerError
+from spaces_runner.errors import RunnerError, StateError
 from spaces_runner.format import error_lines
 from spaces_runner.settings import Settings, read_settings
 from spaces_runner.types import ErrorInfo
@@ -69,6 +69,7 @@ class Face:
 def opened(as_json: bool = False) -> Iterator[Face]:
     """A face for one verb. A `RunnerError` inside ends it: shown to people, and as data with `--json`; exit code 1."""
     face = make_face(os.environ, as_json)
+    _sweep(face.settings)
     try:
         yield face
     except RunnerError as error:
@@ -76,6 +77,16 @@ def opened(as_json: bool = False) -> Iterator[Face]:
         if as_json:
             face.data({"error": error.info})
         raise typer.Exit(1) from None
+
+
+def _sweep(settings: Settings) -> None:
+    """End what is left of Spaces whose shim was killed: whatever is asked for, this is the next look at them."""
+    if not settings.database.exists():
+        return
+    from spaces_runner import control  # where nothing was ever started, it is not even loaded
+
+    with suppress(StateError):  # a verb that needs the state says so itself, and doctor says what is wrong with it
+        control.sweep(settings)
 
 
 def make_face(environ: Mapping[str, str], as_json: bool) -> Face:

@@ -20,7 +20,6 @@ from spaces_runner.sanitize import clean_line
 from spaces_runner.types import Finding, SpaceStatus, Stage
 
 STARTING_POLL_S, RUNNING_POLL_S = 0.03, 0.2  # a person waits for the first; a look takes half a millisecond
-SWEEP_EVERY_S = 2.0
 LAST_LINES_S = 2.0  # for what the app printed at its end
 
 
@@ -70,15 +69,11 @@ class Watch:
             log.join(LAST_LINES_S)
 
     def _until(self, done: Callable[[SpaceStatus], bool], show: Renderer) -> SpaceStatus:
-        """Show events until `done`. The deadline is the shim's, and a run that lost its shim is swept here."""
+        """Show events until `done`. The deadline is the shim's; asking for the status ends a run that lost it."""
         from spaces_runner import control
 
         settings = self.face.settings
-        sweep_at = time.monotonic() + SWEEP_EVERY_S
         while True:
-            if time.monotonic() >= sweep_at:
-                control.sweep(settings)
-                sweep_at = time.monotonic() + SWEEP_EVERY_S
             status = control.status(self.space_id, settings)  # before its events, so that none of them is missed
             for number, event in control.events(self.space_id, settings, self.seen):
                 show.show(event)

@@ -73,7 +73,7 @@ class App:
         closing = Thread(target=self.links.close, name="closing", daemon=True)
         closing.start()
         left = self.family.end(grace_s)
-        self.pump.finish(DRAIN_S)
+        self.pump.finish(0.0 if left else DRAIN_S)  # who cannot be killed holds the pipe, too
         closing.join(DRAIN_S)
         return left
 

@@ -49,6 +49,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who watches over an active run. None: its shim is not there yet, or its face died before there was one."""
+
+    space_id: str
+    created: float
+    shim: Identity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """The answer to a request to run. `fresh`: the caller must start a shim; else the Space is at work already."""
 
@@ -86,6 +95,10 @@ def read_run(row: sqlite3.Row) -> Run:
         app=_identity(row["app"]),
         diff=row["diff"],
     )
+
+
+def read_watch(row: sqlite3.Row) -> Watch:
+    return Watch(space_id=row["space_id"], created=row["created"], shim=_identity(row["shim"]))
 
 
 def _status(row: sqlite3.Row) -> SpaceStatus:

@@ -23,7 +23,18 @@ from spaces_runner.report import decode_event, encode_event
 from spaces_runner.settings import Settings
 from spaces_runner.store import blocks
 from spaces_runner.store.database import Database
-from spaces_runner.store.records import RUN_COLUMNS, RUNS, Admission, Claim, Run, Space, read_run, read_space
+from spaces_runner.store.records import (
+    RUN_COLUMNS,
+    RUNS,
+    Admission,
+    Claim,
+    Run,
+    Space,
+    Watch,
+    read_run,
+    read_space,
+    read_watch,
+)
 from spaces_runner.types import (
     Event,
     Progress,
@@ -125,6 +136,12 @@ class Store:
         """The current or last run of every Space, oldest Space first."""
         with self._database.read() as db:
             return tuple(read_run(row) for row in db.execute(RUNS + " ORDER BY spaces.created"))
+
+    def watches(self) -> tuple[Watch, ...]:
+        """Who watches over each active run: every face asks for it at its start, so it is little."""
+        with self._database.read() as db:
+            rows = db.execute(f"SELECT space_id, created, shim FROM runs WHERE {_IS_ACTIVE} ORDER BY created", _ACTIVE)
+            return tuple(map(read_watch, rows))
 
     def run(self, space_id: str) -> Run:
         """Raises UnknownSpace."""
