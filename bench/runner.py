@@ -1,12 +1,13 @@
 """`scripts/bench runner`: from paste to page, against the recipe people use; relaunch, sharing, logs and rest.
 
 Both sides of a pair run right after each other on the same machine; what counts is the median of their ratios.
+Byte code may be written on both sides: pip compiles what it installs, each time anew; the runner keeps its own beside
+the package cache, which is warm as pip's is.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -14,11 +15,11 @@ from pathlib import Path
 from statistics import median
 
 from bench.results import Row, publish
-from bench.runner_rest import at_rest, chatty
+from bench.runner_logs import chatty
+from bench.runner_rest import at_rest
+from bench.runner_second import second
 from bench.runner_stage import Bench, await_page, by_hand, forget, stage, started_by_hand
-from spaces_runner import control
 from spaces_runner.store import Store
-from spaces_runner.types import Step, StepFinished
 
 
 def main() -> int:
@@ -47,7 +48,7 @@ def recipe(bench: Bench) -> list[Row]:
     for number in range(bench.pairs):
         theirs.append(by_hand(bench, bench.work / f"recipe-{number}"))
         forget(bench)
-        ours.append(bench.launch("bench/plain")[0])
+        ours.append(bench.launch("bench/plain").seconds)
     ratio = median(their / our for their, our in zip(theirs, ours, strict=True))
     return [
         Row(name="(a) the recipe, paste to first page", value=round(median(theirs), 2), unit="s"),
@@ -58,14 +59,14 @@ def recipe(bench: Bench) -> list[Row]:
 
 def relaunch(bench: Bench) -> list[Row]:
     """A relaunch against plain `python app.py` in the same environment."""
-    _, space = bench.launch("bench/plain")
-    dirs = bench.settings.space(space["id"])
+    space_id = bench.launch("bench/plain").id
+    dirs = bench.settings.space(space_id)
     python = next((dirs.venv / "bin").glob("python"))
     theirs, ours, commands = [], [], []
     for _ in range(bench.pairs):
-        bench.command("stop", space["id"])
+        bench.command("stop", space_id)
         theirs.append(started_by_hand([str(python), "app.py"], dirs.app))
-        answered, returned = relaunched(bench, space["id"])
+        answered, returned = relaunched(bench, space_id)
         ours.append(answered)
         commands.append(returned)
     ratio = median(our / their for their, our in zip(theirs, ours, strict=True))
@@ -102,48 +103,6 @@ def port_of_next(bench: Bench, space_id: str, last: str, deadline: float = 60) -
                 return int(ports[0])
         time.sleep(0.02)
     raise TimeoutError(space_id)
-
-
-def second(bench: Bench) -> list[Row]:
-    """A second Space with the same requirements, and one with one requirement more."""
-    bench.launch("bench/plain")
-    environments = bench.settings.environments_dir
-    before = listing(environments)
-    _, twin = bench.launch("bench/twin")
-    new = len(listing(environments) - before)
-    same = environment_seconds(bench, twin["id"])
-    first_size = disk(bench, next(iter(before)))
-    size = disk(bench)
-    _, sibling = bench.launch("bench/sibling")
-    grown = (disk(bench) - size) / first_size * 100
-    return [
-        Row(name="(c) same requirements: new environments", value=new, unit="", bar="<= 0"),
-        Row(name="(c) same requirements: environment ready", value=round(same, 3), unit="s", bar="<= 0.5"),
-        Row(name="(c) one requirement more: environment ready",
-            value=round(environment_seconds(bench, sibling["id"]), 2), unit="s", bar="<= 6"),
-        Row(name="(c) one requirement more: disk grown by", value=round(grown, 1), unit="% of the first", bar="<= 20"),
-    ]  # fmt: skip
-
-
-def environment_seconds(bench: Bench, space_id: str) -> float:
-    events = [event for _, event in control.events(space_id, bench.settings)]
-    return next(e.seconds for e in events if isinstance(e, StepFinished) and e.step is Step.ENVIRONMENT)
-
-
-def listing(folder: Path) -> set[Path]:
-    return {path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
-
-
-def disk(bench: Bench, folder: Path | None = None) -> int:
-    """Bytes on disk, each file once however many names it has. Without `folder`: environments and uv's cache."""
-    seen: dict[tuple[int, int], int] = {}
-    cache = bench.settings.uv_cache_dir.resolve()
-    for root in [folder] if folder else [bench.settings.environments_dir, cache]:
-        for parent, _, names in os.walk(root):
-            for name in names:
-                status = Path(parent, name).lstat()
-                seen[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(seen.values())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,16 @@ demo.launch()
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A Space that answers. `seconds`: from the command to its first HTTP 200; `begun_at`: when that was, Unix time."""
+
+    id: str
+    seconds: float
+    begun_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """A state directory, a stand-in Hub, and how many pairs to measure."""
 
@@ -44,28 +53,27 @@ class Bench:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPACES_RUNNER_", "HF_"))}
         return {**kept, "SPACES_RUNNER_HOME": self.settings.home, "HF_ENDPOINT": self.hub.endpoint}
 
-    def command(self, *arguments: str) -> Any:
+    def command(self, verb: str, *arguments: str) -> Any:
         """A command of the runner, as a person types it; what it prints with --json."""
-        line = [sys.executable, "-m", "spaces_runner", *arguments, "--json"]
+        line = [sys.executable, "-m", "spaces_runner", verb, "--json", *arguments]
         done = subprocess.run(line, env=self.environ, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(line)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         return json.loads(done.stdout)
 
-    def launch(self, space: str, *arguments: str) -> tuple[float, dict[str, Any]]:
-        """Seconds from paste to the first HTTP 200, and the Space."""
-        begun = time.monotonic()
+    def launch(self, space: str, *arguments: str) -> Launch:
+        """Run a Space, with arguments for its app, until it answers."""
+        begun_at, begun = time.time(), time.monotonic()
         app = ("--", *arguments) if arguments else ()
-        line = ("run", space, "--detach", "--no-share", "--json", *app)
-        done = subprocess.run(
-            [sys.executable, "-m", "spaces_runner", *line],
-            env=self.environ, capture_output=True, text=True, check=False, timeout=600,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise RuntimeError(f"{space}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        found = json.loads(done.stdout)
+        found = self.command("run", space, "--detach", "--no-share", *app)
         await_page(found["local_url"], None)
-        return time.monotonic() - begun, found
+        return Launch(id=found["id"], seconds=time.monotonic() - begun, begun_at=begun_at)
+
+    def add_space(self, name: str, requirements: Sequence[str]) -> None:
+        """A Space on the stand-in Hub: a plain Interface."""
+        readme = README.format(title=name, gradio=GRADIO)
+        listed = "".join(f"{requirement}\n" for requirement in requirements)
+        self.hub.add_space(name, {"README.md": readme, "app.py": APP, "requirements.txt": listed})
 
 
 @contextmanager
@@ -75,12 +83,10 @@ def stage(pairs: int) -> Iterator[Bench]:
     cache.mkdir(mode=0o755, exist_ok=True)
     with serve_hub() as hub:
         settings = hub.settings(make_settings(home, cache))
-        for name in ("plain", "twin", "sibling"):
-            listed = f"gradio=={GRADIO}\n" + ("humanize\n" if name == "sibling" else "")
-            readme = README.format(title=name, gradio=GRADIO)
-            hub.add_space(f"bench/{name}", {"README.md": readme, "app.py": APP, "requirements.txt": listed})
+        bench = Bench(settings=settings, hub=hub, work=work, pairs=pairs)
+        bench.add_space("bench/plain", [f"gradio=={GRADIO}"])
         try:
-            yield Bench(settings=settings, hub=hub, work=work, pairs=pairs)
+            yield bench
         finally:
             for status in control.statuses(settings):
                 control.remove(status.id, settings)
