@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
 
 from app import api, chat_api
 from app.desk import Desk
+from app.machine.machine import Machine
 from app.playground.playground import Playground
-from app.tabs import chat, spaces
+from app.tabs import address, chat, gpu, spaces
 from spaces_runner.settings import Settings
 
 HERE = Path(__file__).parent
@@ -45,10 +47,14 @@ def build_studio(settings: Settings, examples: Path | None, playground: Playgrou
         )
         api.build(desk)  # first: the names are its, and handlers of the tabs get others
         chat_api.build(playground)
-        with gr.Tabs(elem_id="rooms"):
+        with gr.Tabs(elem_id="rooms") as rooms:
             with gr.Tab("Run a Space", id="spaces"):
                 spaces.build(page, desk, examples)
-            chat.build(page, playground, at_once=False)
+            chats = chat.build(playground)
+            with gr.Tab(gpu.TITLE, id=gpu.ID):
+                gpu.build(page, rooms, desk, playground, Machine())
+        chats.connect(page, at_once=False)
+        _keep_address(page, rooms, chats, ("spaces", gpu.ID))
     return _queued(page)
 
 
@@ -57,9 +63,17 @@ def build_guest_page(playground: Playground) -> gr.Blocks:
     with gr.Blocks(title="Chat", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         gr.Markdown("# Chat\nThree families of language models. Your conversations are kept for this browser.")
         chat_api.build(playground)
-        with gr.Tabs(elem_id="rooms"):
-            chat.build(page, playground, at_once=True)
+        with gr.Tabs(elem_id="rooms") as rooms:
+            chats = chat.build(playground)
+        chats.connect(page, at_once=True)
+        _keep_address(page, rooms, chats, ())
     return _queued(page)
+
+
+def _keep_address(page: gr.Blocks, rooms: gr.Tabs, chats: chat.Chats, others: Sequence[str]) -> None:
+    """A reload, and a link that was copied, open the tab that was open."""
+    address.keep(page, rooms, (*chats.tabs, *others))
+    address.keep(page, chats.parts, chat.PARTS, address.PART)
 
 
 def _queued(page: gr.Blocks) -> gr.Blocks:

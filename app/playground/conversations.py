@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from app.inference.types import Role
+from app.machine import naming
+from app.playground import speeds
 from app.playground.errors import NotFound
+from app.playground.speeds import Speed
 from app.playground.talk import Answer, Conversation, Heading, State, Turn, title_of
 
 VERSION = 1
@@ -50,6 +53,7 @@ class Conversations:
 
     path: Path
     clock: Callable[[], float] = time.time
+    device: Callable[[str], str] = naming.device  # what people call a device
     _db: sqlite3.Connection = field(init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -66,6 +70,7 @@ class Conversations:
                 for statement in _SCHEMA:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute(speeds.TABLE)
         self._recover()
 
     def close(self) -> None:
@@ -165,6 +170,13 @@ class Conversations:
             db.execute("UPDATE turns SET text = ?, answer = ? WHERE conversation = ? AND place = ?",
                        (_sane(turn.text), _answer_json(turn.answer), conversation, place))  # fmt: skip
             db.execute("UPDATE conversations SET updated = ? WHERE id = ?", (self.clock(), conversation))
+            if turn.answer is not None:
+                speeds.note(db, turn.answer, self.device(turn.answer.device), self.clock())
+
+    def speeds(self, model: str, demo: bool) -> tuple[Speed, ...]:
+        """How fast a model (by its title) answered, whoever asked, on each device; the last one used comes first."""
+        with self._read() as db:
+            return speeds.of(db, model, demo)
 
     def _recover(self) -> None:
         """No answer is under way when the server starts; guests that stayed away are forgotten."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import gradio as gr
 from app.desk import Desk
 from app.tabs import launch_form
 from app.tabs.launch_form import LaunchForm, Values
+from app.tabs.told import Told
 from app.views import diff as diff_view
 from app.views import inspection as inspection_view
 from app.views import log as log_view
@@ -177,7 +177,7 @@ class Wiring:
     def refresh(self, chosen: str | None, shown: dict[str, str]) -> tuple[Any, ...]:
         """What changed since the page was last told. One look at the store, a few at files; nothing is waited for."""
         now = time.time()
-        told = _Told(before=shown)
+        told = Told(before=shown)
         try:
             statuses = self.desk.spaces()
             current = _current(statuses, chosen)
@@ -190,7 +190,7 @@ class Wiring:
         cards = told.changed("cards", (statuses, chosen), lambda: spaces_view.render(statuses, chosen, now))
         return (cards, *parts, chosen, told.now if told.now != shown else gr.skip())
 
-    def _parts(self, current: SpaceStatus | None, told: _Told, now: float) -> tuple[Any, ...]:
+    def _parts(self, current: SpaceStatus | None, told: Told, now: float) -> tuple[Any, ...]:
         if current is None:
             nothing = [told.changed(name, None, lambda: "") for name in ("detail", "steps", "run", "build", "patch")]
             return (*nothing[:2], told.changed("logs", None, lambda: gr.Tabs(visible=False)), *nothing[2:])
@@ -205,18 +205,6 @@ class Wiring:
             told.changed("build", (current.id, logs["build"]), lambda: log_view.render(logs["build"], "Build log")),
             told.changed("patch", (current.id, patch), lambda: diff_view.render(patch)),
         )
-
-
-class _Told:
-    """What each part of a page was last made from, as digests: a part that would come out the same is not sent."""
-
-    def __init__(self, before: dict[str, str]) -> None:
-        self.before = before
-        self.now: dict[str, str] = {}
-
-    def changed(self, part: str, source: object, render: Callable[[], Any]) -> Any:
-        self.now[part] = hashlib.sha256(repr(source).encode("utf-8", "replace")).hexdigest()
-        return gr.skip() if self.before.get(part) == self.now[part] else render()
 
 
 def _current(statuses: tuple[SpaceStatus, ...], chosen: str | None) -> SpaceStatus | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from app.inference.types import Loading, Queued, Started
 from app.playground.core import Phase
+from app.playground.speeds import Speed
 from app.playground.talk import Answer, Conversation, Heading, State
 from app.views.text import escape, since
 
@@ -59,6 +60,16 @@ def device(name: str) -> str:
     kind, _, number = name.partition(":")
     known = {"cpu": "CPU", "cuda": f"GPU {number or 0}"}
     return known.get(kind, name)
+
+
+def speeds(known: Sequence[Speed], here: str) -> str:
+    """How fast a model was, on what it runs on now and on what it ran on before."""
+    ordered = sorted(known, key=lambda speed: speed.device != here)
+    parts = [
+        f"<b>{speed.rate:.1f} tokens/s</b> {'here, on' if speed.device == here else 'on'} {escape(speed.device)}"
+        for speed in ordered
+    ]
+    return f'<p class="sr-quiet">Speed so far: {"; ".join(parts)}</p>' if parts else ""
 
 
 def listing(headings: Iterable[Heading], chosen: Conversation | None, now: float, searched: bool) -> str:

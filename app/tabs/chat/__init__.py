@@ -2,62 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from app.playground.playground import Playground
-from app.tabs.chat import alpaca, guanaco, llava, mpt
+from app.tabs.chat import alpaca, compare, guanaco, llava, mpt
+from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET
 from app.tabs.chat.visitor import is_owner
 from app.views import chat as chat_view
 
 LOOK_S = 2.0
+PARTS = mpt.PARTS  # the tabs inside MPT's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chats:
-    """The panels of a page, and the notices above them."""
+    """The panels of a page, the notices above them, the tabs by id. `parts`: the tabs inside the tab of MPT."""
 
+    playground: Playground
     panels: Sequence[Any]
-    tabs: Sequence[gr.Tab]
     notices: Sequence[gr.HTML]
+    tabs: Mapping[str, gr.Tab]
+    parts: gr.Tabs
+    parameters: Sequence[Parameters]
+
+    def connect(self, page: gr.Blocks, *, at_once: bool) -> None:
+        """Call it outside of the page's tabs: what has no place on the page would count as one of them.
+
+        Each panel fills itself when the page is loaded; what is known of the models follows the core, which a look at
+        a tab wakes. `at_once`: who comes to the page, comes to chat.
+        """
+        seen, offered = gr.State(()), gr.State(())
+
+        def look(before: tuple[str, ...], request: gr.Request) -> tuple[Any, ...]:
+            now = self._known(is_owner(request))
+            told = zip(before or [None] * len(now), now, strict=True)
+            notice, *speeds = [gr.skip() if old == new else new for old, new in told]
+            state = gr.skip() if tuple(before) == now else now
+            return (state, self._offered(), *[notice] * len(self.notices), *speeds)
+
+        async def wake(before: tuple[str, ...], request: gr.Request) -> tuple[Any, ...]:
+            self.playground.core.wake()
+            return look(before, request)
+
+        told = [seen, offered, *self.notices, *(each.speed for each in self.parameters)]
+        page.load(wake if at_once else look, seen, told, queue=False, **QUIET)
+        for panel in self.panels:
+            page.load(panel.arrive, None, panel.arrivals, concurrency_limit=None, **QUIET)
+        for tab in self.tabs.values():
+            tab.select(wake, seen, told, queue=False, **QUIET)
+        gr.Timer(LOOK_S).tick(look, seen, told, queue=False, **QUIET)
+        sliders = [slider for each in self.parameters for slider in each.sliders]
+        offered.change(self._follow, set(sliders), sliders, queue=False, **QUIET)
+
+    def _known(self, owner: bool) -> tuple[str, ...]:
+        """The notice, and how fast each model was."""
+        core = self.playground.core
+        demo = any(model.demo for model in core.models)
+        notice = chat_view.notice(core.phase, core.problem, demo, owner)
+        return (notice, *(each.speeds(self.playground) for each in self.parameters))
+
+    def _offered(self) -> tuple[Any, ...]:
+        """What the core says of the models' parameters; of unknown ones nothing."""
+        models = (self.playground.core.model(each.name) for each in self.parameters)
+        return tuple((model.name, model.context, dict(model.defaults)) for model in models if model)
+
+    def _follow(self, values: dict[Any, Any]) -> list[Any]:
+        """The core is known now, or is another one: the sliders stand at its defaults, within its bounds."""
+        core = self.playground.core
+        return [slider for each in self.parameters for slider in each.followed(values, core.model(each.name))]
 
 
-def build(page: gr.Blocks, playground: Playground, *, at_once: bool) -> None:
-    """Add the chat tabs where the tabs of `page` are being built. `at_once`: who comes to the page, comes to chat."""
+def build(playground: Playground) -> Chats:
+    """Add the chat tabs where the tabs of a page are being built."""
     panels: list[Any] = []
     notices: list[gr.HTML] = []
-    tabs: list[gr.Tab] = []
-    for module in (guanaco, alpaca, mpt, llava):
-        with gr.Tab(module.TITLE, id=module.__name__.rpartition(".")[2]) as tab:
+    tabs: dict[str, gr.Tab] = {}
+    for module in (guanaco, alpaca, mpt, llava, compare):
+        key = module.__name__.rpartition(".")[2]
+        with gr.Tab(module.TITLE, id=key) as tabs[key]:
             notices.append(gr.HTML(elem_classes="sr-part sr-notice", apply_default_css=False))
-            built = module.build(playground)
-            panels += [built.chat, built.instruct, built.story] if isinstance(built, mpt.MptPanels) else [built]
-        tabs.append(tab)
-    _connect(page, playground, Chats(panels=panels, tabs=tabs, notices=notices), at_once=at_once)
-
-
-def _connect(page: gr.Blocks, playground: Playground, chats: Chats, *, at_once: bool) -> None:
-    """Each panel fills itself when the page is loaded; the notices follow the core, which a look at a tab wakes."""
-    seen = gr.State("")
-
-    def look(before: str, request: gr.Request) -> tuple[Any, ...]:
-        core = playground.core
-        demo = any(model.demo for model in core.models)
-        now = chat_view.notice(core.phase, core.problem, demo, is_owner(request))
-        return (now, *[gr.skip() if now == before else now] * len(chats.notices))
-
-    async def wake(before: str, request: gr.Request) -> tuple[Any, ...]:
-        playground.core.wake()
-        return look(before, request)
-
-    told = [seen, *chats.notices]
-    page.load(wake if at_once else look, seen, told, queue=False, **QUIET)
-    for panel in chats.panels:
-        page.load(panel.arrive, None, panel.arrivals, concurrency_limit=None, **QUIET)
-    for tab in chats.tabs:
-        tab.select(wake, seen, told, queue=False, **QUIET)
-    gr.Timer(LOOK_S).tick(look, seen, told, queue=False, **QUIET)
+            panels.append(module.build(playground))
+    several = next(panel for panel in panels if isinstance(panel, mpt.MptPanels))
+    place = panels.index(several)
+    panels[place : place + 1] = [several.chat, several.instruct, several.story]
+    parameters = [panel.parameters for panel in panels if not isinstance(panel, compare.ComparePanel)]
+    return Chats(
+        playground=playground, panels=panels, notices=notices, tabs=tabs, parts=several.parts, parameters=parameters
+    )

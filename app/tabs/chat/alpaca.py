@@ -173,8 +173,9 @@ def build(playground: Playground) -> AlpacaPanel:
             foot = gr.HTML(elem_id=f"{ROOM}-foot", elem_classes="sr-part", apply_default_css=False)
         with gr.Column(scale=1, min_width=270):
             kept = shelf.build(playground, ROOM)
+            speed = parameters.speed_line(ROOM)
             with gr.Accordion("Parameters", open=False):
-                sliders = parameters.build(MODEL)
+                sliders = parameters.build(MODEL, speed)
     panel = AlpacaPanel(playground=playground, problem=problem, instruction=instruction, given=given, output=output,
                         foot=foot, submit=submit, stop=stop, examples=examples, parameters=sliders,
                         shelf=kept)  # fmt: skip

@@ -1,8 +1,9 @@
-"""Shows an answer while it is written: on a clock, whoever's page it is. Knows no components."""
+"""Shows answers while they are written: on a clock, whoever's page it is. Knows no components."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 from app.playground.answers import Running
 from app.playground.pace import SLOWEST_S, interval
@@ -11,26 +12,33 @@ from app.playground.talk import State
 from app.views import chat as chat_view
 
 
-async def ticks(playground: Playground, running: Running, *, own: bool) -> AsyncIterator[bool]:
-    """One tick whenever the answer is to be shown anew (True), and at least one in SLOWEST_S, by which a page that was
-    closed is noticed (False: nothing is new). The last one is when it is done.
+def ticks(playground: Playground, running: Running, *, own: bool) -> AsyncIterator[bool]:
+    """`together` for one answer."""
+    return together(playground, [running], own=own)
 
-    `own`: the page that asked. When that is closed, the answer ends, and the core is told.
+
+async def together(playground: Playground, running: Sequence[Running], *, own: bool) -> AsyncIterator[bool]:
+    """One tick whenever an answer is to be shown anew (True), and at least one in SLOWEST_S, by which a page that was
+    closed is noticed (False: nothing is new). The last one is when all are done.
+
+    `own`: the page that asked. When that is closed, the answers end, and the core is told.
     """
     before, quiet = "", 0.0
     try:
-        while not running.done:
-            now = f"{len(running.text)} {running.stage}"
+        while not all(each.done for each in running):
+            now = " ".join(f"{len(each.text)} {each.stage} {each.done}" for each in running)
             if now != before or quiet >= SLOWEST_S:
                 yield now != before
                 before, quiet = now, 0.0
             pause = interval(playground.answers.count)
-            await running.wait(pause)
+            await asyncio.gather(*(each.wait(pause) for each in running if not each.done))
             quiet += pause
         yield True
     finally:
-        if own and not running.done:
-            await playground.answers.end(running.order.conversation, State.INTERRUPTED)
+        if own:
+            for each in running:
+                if not each.done:
+                    await playground.answers.end(each.order.conversation, State.INTERRUPTED)
 
 
 def waiting(playground: Playground, running: Running) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,11 +15,16 @@ from app.tabs.chat.panel import ChatPanel, Choice, Spec
 from app.tabs.chat.shelf import QUIET
 
 TITLE = "LLaVA"
+PICTURES = Path(__file__).parent / "pictures"
 SPEC = Spec(
     room="llava",
     model=Choice(name="llava-1.5-7b", ask=requests.chat, system=SYSTEM),
     placeholder="### LLaVA 1.5\nA chat about a picture. Drop one into the box below, paste one, or take one.",
-    examples=[],
+    examples=[
+        {"text": "What colour is the shape?", "files": [str(PICTURES / "red-circle.png")]},
+        {"text": "What shape is in the picture?", "files": [str(PICTURES / "blue-triangle.png")]},
+        {"text": "Describe the picture.", "files": [str(PICTURES / "green-ring.png")]},
+    ],
     pictures=True,
 )
 

@@ -38,10 +38,12 @@ INSTRUCT = Spec(
         {"text": "List the days of the week."},
     ],
 )
+PARTS = (CHAT.room, INSTRUCT.room, story.ROOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MptPanels:
+    parts: gr.Tabs
     chat: ChatPanel
     instruct: ChatPanel
     story: StoryPanel
@@ -49,11 +51,11 @@ class MptPanels:
 
 def build(playground: Playground) -> MptPanels:
     """Three models as tabs of their own inside the tab."""
-    with gr.Tabs():
-        with gr.Tab("Chat"):
+    with gr.Tabs() as parts:
+        with gr.Tab("Chat", id=CHAT.room):
             chat = panel.build(playground, CHAT)
-        with gr.Tab("Instruct"):
+        with gr.Tab("Instruct", id=INSTRUCT.room):
             instruct = panel.build(playground, INSTRUCT)
-        with gr.Tab("StoryWriter"):
+        with gr.Tab("StoryWriter", id=story.ROOM):
             writer = story.build(playground)
-    return MptPanels(chat=chat, instruct=instruct, story=writer)
+    return MptPanels(parts=parts, chat=chat, instruct=instruct, story=writer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -261,10 +262,11 @@ def build(playground: Playground, spec: Spec) -> ChatPanel:
             box = _box(spec)
         with gr.Column(scale=1, min_width=270):
             kept = shelf.build(playground, spec.room)
+            speed = parameters.speed_line(spec.room)
             with gr.Accordion("Parameters", open=False, elem_id=f"{spec.room}-parameters"):
                 system = gr.Textbox(label="System prompt", lines=3, max_lines=8, placeholder=spec.model.system,
                                     visible=spec.model.system is not None, elem_id=f"{spec.room}-system")  # fmt: skip
-                sliders = parameters.build(spec.model.name)
+                sliders = parameters.build(spec.model.name, speed)
     panel = ChatPanel(playground=playground, spec=spec, problem=problem, chatbot=chatbot,
                       box=box, system=system, parameters=sliders, shelf=kept)  # fmt: skip
     panel.connect()
@@ -277,7 +279,8 @@ def _chatbot(spec: Spec) -> gr.Chatbot:
         height=HEIGHT,
         buttons=["copy", "copy_all"],
         editable="user",
-        examples=cast(Any, list(spec.examples)),
+        # A copy: it writes into them where it serves their files from.
+        examples=cast(Any, deepcopy(list(spec.examples))),
         placeholder=spec.placeholder,
         feedback_options=None,
         elem_id=f"{spec.room}-chat",

@@ -7,20 +7,27 @@ from typing import Any
 
 import gradio as gr
 
+from app.machine import naming
 from app.playground import offer
 from app.playground.client import Model, Sampling
+from app.playground.playground import Playground
+from app.views import chat as chat_view
+
+MOST = {"temperature": 2.0, "top_p": 1.0, "top_k": 100, "repetition_penalty": 2.0, "max_tokens": 2048}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Sliders in the order of `offer.FIELDS`, then the seed."""
+    """Sliders in the order of `offer.FIELDS`, then the seed; and a line that says how fast the model `name` was."""
 
+    name: str
     temperature: gr.Slider
     top_p: gr.Slider
     top_k: gr.Slider
     repetition_penalty: gr.Slider
     max_tokens: gr.Slider
     seed: gr.Number
+    speed: gr.HTML
 
     @property
     def sliders(self) -> list[Any]:
@@ -32,29 +39,58 @@ class Parameters:
 
     def read(self, values: dict[Any, Any], name: str, model: Model | None) -> Sampling:
         """What was changed from the model's own defaults. A seed of 0 or less is drawn anew each time."""
-        told = {field: values[getattr(self, field)] for field in offer.FIELDS}
         seed = int(values[self.seed] or 0)
-        found = {field: value for field, value in told.items() if value is not None}
-        changed = offer.chosen(name, model, found)
+        changed = offer.chosen(name, model, self._told(values))
         return {**changed, "seed": seed} if seed > 0 else changed
 
     def at_defaults(self, name: str, model: Model | None) -> list[Any]:
-        """The sliders where the original demo has them."""
-        return [gr.Slider(value=value) for value in offer.defaults(name, model).values()]
+        """The sliders where the original demo has them, within what the model takes."""
+        return [_slider(field, value, model) for field, value in offer.defaults(name, model).items()]
+
+    def followed(self, values: dict[Any, Any], model: Model | None) -> list[Any]:
+        """The sliders as the core says, now that it is known; what a person moved stays where it is."""
+        told = self._told(values)
+        moved = offer.chosen(self.name, model, told)
+        at = offer.defaults(self.name, model)
+        return [_slider(field, moved.get(field, at[field]), model) for field in offer.FIELDS]
+
+    def speeds(self, playground: Playground) -> str:
+        """How fast the model was, on each device that it ran on; here first."""
+        model = playground.core.model(self.name)
+        title = model.title if model else offer.title(self.name)
+        known = playground.conversations.speeds(title, bool(model and model.demo))
+        return chat_view.speeds(known, naming.device(model.device) if model else "")
+
+    def _told(self, values: dict[Any, Any]) -> Sampling:
+        told = {field: values[getattr(self, field)] for field in offer.FIELDS}
+        return {field: value for field, value in told.items() if value is not None}
 
 
-def build(name: str) -> Parameters:
-    """Lay the sliders out, at the defaults of the model `name`."""
+def _slider(field: str, value: float, model: Model | None) -> gr.Slider:
+    """At `value`. No answer is longer than the model's memory; other bounds give way to a default beyond them."""
+    most = model.context if model and model.context and field == "max_tokens" else MOST[field]
+    return gr.Slider(value=value, maximum=max(most, value))
+
+
+def speed_line(room: str) -> gr.HTML:
+    """The line that says how fast the model was; empty until it has answered."""
+    return gr.HTML(elem_id=f"{room}-speed", elem_classes="sr-part", apply_default_css=False)
+
+
+def build(name: str, speed: gr.HTML) -> Parameters:
+    """Lay the sliders out, where the catalogue has them: the core may not be there yet."""
     at = offer.defaults(name)
+
+    def slider(field: str, least: float, step: float, label: str, info: str) -> gr.Slider:
+        return gr.Slider(least, max(MOST[field], at[field]), at[field], step=step, label=label, info=info)
+
     return Parameters(
-        temperature=gr.Slider(0, 2, at["temperature"], step=0.05, label="Temperature", info="0: the likeliest word"),
-        top_p=gr.Slider(0.05, 1, at["top_p"], step=0.05, label="Top p", info="The likeliest words up to this share"),
-        top_k=gr.Slider(0, 100, at["top_k"], step=1, label="Top k", info="So many likeliest words; 0: all"),
-        repetition_penalty=gr.Slider(
-            1, 2, at["repetition_penalty"], step=0.05, label="Repetition penalty", info="1: none"
-        ),
-        max_tokens=gr.Slider(
-            1, 2048, at["max_tokens"], step=1, label="Longest answer", info="In tokens: about ¾ of a word each"
-        ),
+        name=name,
+        temperature=slider("temperature", 0, 0.05, "Temperature", "0: the likeliest word"),
+        top_p=slider("top_p", 0.05, 0.05, "Top p", "The likeliest words up to this share"),
+        top_k=slider("top_k", 0, 1, "Top k", "So many likeliest words; 0: all"),
+        repetition_penalty=slider("repetition_penalty", 1, 0.05, "Repetition penalty", "1: none"),
+        max_tokens=slider("max_tokens", 1, 1, "Longest answer", "In tokens: about ¾ of a word each"),
         seed=gr.Number(0, precision=0, minimum=0, label="Seed", info="0: another answer each time"),
+        speed=speed,
     )

@@ -195,8 +195,9 @@ def build(playground: Playground) -> StoryPanel:
                                   elem_id=f"{ROOM}-examples")  # fmt: skip
         with gr.Column(scale=1, min_width=270):
             kept = shelf.build(playground, ROOM)
+            speed = parameters.speed_line(ROOM)
             with gr.Accordion("Parameters", open=False):
-                sliders = parameters.build(MODEL)
+                sliders = parameters.build(MODEL, speed)
     panel = StoryPanel(playground=playground, problem=problem, text=text, foot=foot, go=go, stop=stop, retry=retry,
                        undo=undo, examples=examples, parameters=sliders, shelf=kept)  # fmt: skip
     panel.connect()
