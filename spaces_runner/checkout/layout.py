@@ -70,10 +70,17 @@ def new_file(path: Path, executable: bool) -> Iterator[BinaryIO]:
 def copy_file(source: Path, target: Path, executable: bool) -> None:
     """A copy of its own, sharing blocks where the file system can. Raises OSError."""
     with source.open("rb") as original, new_file(target, executable) as copy:
-        try:
-            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
-        except OSError:  # another file system, or one that cannot
+        if not share_blocks(original.fileno(), copy.fileno()):
             shutil.copyfileobj(original, copy, 1 << 20)
+
+
+def share_blocks(source: int, target: int) -> bool:
+    """Have the file of one descriptor share the blocks of another's. False where nothing was done."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:  # another file system, or one that cannot
+        return False
+    return True
 
 
 def share_file(source: Path, target: Path, executable: bool) -> None:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from spaces_runner.checkout.mirror import Mirror
 from spaces_runner.checkout.tree import Entry
-from spaces_runner.errors import DiskTooSmall, LfsFailed
-from spaces_runner.settings import Settings
+from spaces_runner.errors import LfsFailed
 
 POINTER_BYTES = 1024  # the format's own limit
 VERIFIED = 0o444
@@ -74,15 +72,10 @@ def absent_bytes(mirror: Mirror, wanted: Iterable[Pointer]) -> int:
     return sum(pointer.size for pointer in missing(mirror, wanted).values())
 
 
-def require_space(needed: int, settings: Settings) -> None:
-    """Raises DiskTooSmall unless `needed` bytes more leave the floor free."""
-    free = shutil.disk_usage(settings.mirrors_dir).free
-    if free - needed < settings.disk_floor_bytes:
-        raise DiskTooSmall(
-            f"The Space's files need {_gigabytes(needed)} more, and {_gigabytes(free)} are free"
-            f" ({_gigabytes(settings.disk_floor_bytes)} of them stay free).",
-            hint="Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk.",
-        )
+def unwritten_bytes(mirror: Mirror, wanted: Iterable[Pointer]) -> int:
+    """How much disk a fetch will take: less than what is absent where an interrupted one left a part of it."""
+    absent = missing(mirror, wanted)
+    return max(0, sum(pointer.size for pointer in absent.values()) - _arrived(mirror, absent))
 
 
 def fetch(
@@ -180,7 +173,3 @@ def _hint(text: str) -> str:
     if re.search(r"\b429\b|rate limit", text, re.IGNORECASE):
         return "The server is asked too often from this address. Wait five minutes and start it again."
     return "Start it again: it goes on where it stopped."
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.2f} MB"

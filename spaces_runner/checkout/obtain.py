@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from spaces_runner.checkout import lfs
+from spaces_runner.checkout import lfs, room
 from spaces_runner.checkout.directory import copy_directory
 from spaces_runner.checkout.layout import lay_out, new_file, replacing, share_file
 from spaces_runner.checkout.mirror import Mirror
@@ -62,8 +62,7 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter, chose
     with report.step(Step.LFS) as note:
         pointers = {pointer.path: pointer for pointer in lfs.pointers(mirror, layout.files)}
         wanted = {path: pointer for path, pointer in pointers.items() if chosen(pointer)}
-        # Everything that will be written is compared with the free disk before.
-        lfs.require_space(lfs.absent_bytes(mirror, wanted.values()) + _plain_bytes(layout, pointers), mirror.settings)
+        _require_room(mirror, layout, pointers, wanted, target)
         brought = _fetch_lfs(mirror, sha, wanted, report, everything=len(wanted) == len(pointers))
         note.append(f"{len(pointers)} files, {brought / 1e6:.1f} MB fetched" if pointers else "none")
         _export(mirror, layout, pointers, wanted, target)
@@ -102,6 +101,22 @@ def _progress(report: Reporter, done: int, total: int | None) -> None:
 
 def _plain_bytes(layout: Layout, pointers: Pointers) -> int:
     return sum(entry.size for entry in layout.files if entry.path not in pointers)
+
+
+def _require_room(mirror: Mirror, layout: Layout, pointers: Pointers, wanted: Pointers, target: Path) -> None:
+    """Compare all that will be written with what is free, before anything large is fetched. Raises DiskTooSmall.
+
+    What stands at `target` goes only when the new files are there, so its room does not count.
+    """
+    folder = target.parent
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    large = [(wanted[entry.path].size, entry.is_executable) for entry in layout.files if entry.path in wanted]
+    copied = 0
+    if large:
+        how = room.sharing(mirror.path, folder)
+        copied = sum(size for size, is_executable in large if how.copies(is_executable))
+    written = _plain_bytes(layout, pointers) + copied
+    room.require({mirror.path: lfs.unwritten_bytes(mirror, wanted.values()), folder: written}, mirror.settings)
 
 
 def _file(entry: Entry, pointer: lfs.Pointer | None) -> SpaceFile:

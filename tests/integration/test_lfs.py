@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner.checkout import look
+from spaces_runner.checkout import look, room
 from spaces_runner.checkout.lfs import parse_pointer
 from spaces_runner.errors import DiskTooSmall, LfsFailed
 from spaces_runner.ref import parse
@@ -221,15 +221,77 @@ def test_an_object_that_rotted_in_the_mirror_before_it_was_verified(at_hub: Sett
     assert contents(Path(take("o/n", at_hub).path))["m.bin"] == b"m" * 5000
 
 
+def needs(settings: Settings, space: str) -> str:
+    """What the refusal says that the Space's files need on a disk that is always too small."""
+    with pytest.raises(DiskTooSmall) as caught:
+        take(space, replace(settings, disk_floor_bytes=shutil.disk_usage(settings.home_dir).total))
+    found = re.search(r"need (.*) more, and [\d.]+ GB are free \([\d.]+ GB of them stay free\)", caught.value.message)
+    assert found is not None
+    return found[1]
+
+
 def test_the_disk_is_looked_at_before_anything_is_fetched(at_hub: Settings, hub: Hub) -> None:
     hub.add_space("o/n", {**APP, "m.bin": b"m" * 5_000_000}, lfs=("*.bin",))
-    free = shutil.disk_usage(at_hub.home_dir).free
-    with pytest.raises(DiskTooSmall) as caught:
-        take("o/n", replace(at_hub, disk_floor_bytes=free - 1_000_000))
+    needs(at_hub, "o/n")
     assert hub.served("lfs-batch").requests == 0
-    assert re.search(
-        r"need 5\.00 MB more, and [\d.]+ GB are free \([\d.]+ GB of them stay free\)", caught.value.message
-    )
+
+
+def test_what_is_copied_into_the_tree_counts_twice(at_hub: Settings, hub: Hub) -> None:
+    files = {**APP, "m.bin": b"m" * 5_000_000, "run.bin": Executable(b"#" * 20_000_000)}
+    hub.add_space("o/n", files, lfs=("*.bin",))
+    how = room.sharing(at_hub.home_dir, at_hub.home_dir)
+    copied = sum(size for size, executable in ((5, False), (20, True)) if how.copies(executable))
+    assert needs(at_hub, "o/n") == f"{25 + copied:.2f} MB"
+    take("o/n", at_hub)
+    assert needs(at_hub, "o/n") == f"{copied:.2f} MB", "the objects are here, and the tree is laid out anew"
+
+
+def test_what_an_interrupted_fetch_left_need_not_be_written_again(at_hub: Settings, hub: Hub) -> None:
+    content = b"m" * 5_000_000
+    hub.add_space("o/n", {**APP, "m.bin": content}, lfs=("*.bin",))
+    target = at_hub.space("one").app
+    look(parse("o/n", at_hub), target, at_hub, Told().reporter)  # the mirror is here, the object is not
+    (mirror,) = at_hub.mirrors_dir.glob("*.git")
+    part = mirror / "lfs" / "incomplete" / f"{hashlib.sha256(content).hexdigest()}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(content[:3_000_000])
+    copied = 5 if room.sharing(at_hub.home_dir, at_hub.home_dir).copies(is_executable=False) else 0
+    assert needs(at_hub, "o/n") == f"{2 + copied:.2f} MB"
+
+
+@AS_ROOT
+def test_how_files_are_shared_is_tried(settings: Settings) -> None:
+    (settings.home_dir / "a").mkdir()
+    (settings.home_dir / "b").mkdir()
+    near = room.sharing(settings.home_dir / "a", settings.home_dir / "b")
+    assert near.names
+    assert near.copies(is_executable=True) is not near.blocks
+    assert not near.copies(is_executable=False)
+    far = room.sharing(settings.home_dir / "a", Path("/dev/shm"))
+    assert far == room.Sharing(names=False, blocks=False)
+    assert far.copies(is_executable=False)
+    assert not list(settings.home_dir.rglob("tmp-*"))
+    assert not list(Path("/dev/shm").glob("tmp-*"))
+
+
+def test_each_disk_must_hold_what_is_written_to_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {settings.home_dir.stat().st_dev: 100 * 10**6, Path("/dev/shm").stat().st_dev: 10 * 10**6}
+
+    class Usage:
+        def __init__(self, path: Path) -> None:
+            self.free = free[Path(path).stat().st_dev]
+
+    monkeypatch.setattr(shutil, "disk_usage", Usage)
+    (settings.home_dir / "other").mkdir()
+    floor = replace(settings, disk_floor_bytes=0)
+    near, beside, far = settings.home_dir, settings.home_dir / "other", Path("/dev/shm")
+    room.require({near: 60 * 10**6, beside: 40 * 10**6, far: 10 * 10**6}, floor)
+    with pytest.raises(DiskTooSmall, match=r"need 0\.1 GB") as caught:
+        room.require({near: 60 * 10**6, beside: 50 * 10**6, far: 0}, floor)
+    assert caught.value.lines == (str(near), str(beside))
+    with pytest.raises(DiskTooSmall, match=r"need 11\.00 MB") as caught:
+        room.require({near: 0, far: 11 * 10**6}, floor)
+    assert caught.value.lines == ("/dev/shm",)
 
 
 def test_git_lfs_that_is_not_installed(at_hub: Settings, hub: Hub) -> None:
