@@ -17,7 +17,6 @@ from spaces_runner.types import (
     Finding,
     Gpu,
     LaunchPlan,
-    RefKind,
     RunOptions,
     SpaceRef,
     SpaceSpec,
@@ -110,16 +109,19 @@ def _index(settings: Settings) -> dict[str, str]:
 
 
 def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
-    """What the Hub tells a Space, and what its builder sets. Never SYSTEM=spaces: with it Gradio refuses to share."""
+    """What the Hub tells a Space, and what its builder sets. Never SYSTEM=spaces: with it Gradio refuses to share.
+
+    SPACE_CREATOR_USER_ID is missing: only the Hub knows it, and no answer of its API has it. Who needs it gives it.
+    """
     owner, name = ref.owner or "local", ref.name
     return {
-        "SPACE_ID": f"{owner}/{name}" if ref.kind is not RefKind.SUBDOMAIN else ref.source,
+        "SPACE_ID": f"{owner}/{name}",
         "SPACE_AUTHOR_NAME": owner,
         "SPACE_REPO_NAME": name,
         "SPACE_TITLE": spec.title or name,
         "SPACE_HOST": "127.0.0.1",
         "ACCELERATOR": _slug(gpu.name) if gpu else "none",
-        "CPU_CORES": str(os.cpu_count() or 1),
+        "CPU_CORES": str(len(os.sched_getaffinity(0))),
         "MEMORY": f"{_memory_gib()}Gi",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_ALLOW_FLAGGING": "never",

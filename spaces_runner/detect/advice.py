@@ -25,6 +25,7 @@ DPKG_LISTS = Path("/var/lib/dpkg/info")  # a NAME.list, or NAME:ARCHITECTURE.lis
 
 # Variables that the Hub, the runner or the system sets, or whose absence is no secret's.
 _BUILT_IN = re.compile(
+    r"(?!SPACE_CREATOR_USER_ID$)"  # the Hub's own, which nobody else can tell
     r"(?:SPACE|GRADIO|CUDA|NVIDIA|PYTHON|OAUTH|TORCH|OMP|MKL|NCCL|HF_HUB|LC|XDG|STREAMLIT|UVICORN|VIRTUAL_ENV)(?:_\w*)?"
     r"|HOME|PATH|USER|LOGNAME|PWD|TMPDIR|TEMP|TMP|LANG|TZ|SHELL|HOSTNAME|PORT|HOST|SYSTEM|TERM|DISPLAY|EDITOR"
     r"|ACCELERATOR|CPU_CORES|MEMORY|HF_HOME|HF_ENDPOINT|TRANSFORMERS_CACHE|OPENID_PROVIDER_URL|LD_LIBRARY_PATH"

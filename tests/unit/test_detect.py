@@ -217,6 +217,10 @@ SECRETS: dict[str, tuple[str, set[str]]] = {
         "import os\nx = os.environ['SPACE_ID'], os.environ['HOME'], os.environ['GRADIO_TEMP_DIR']\n",
         set(),
     ),
+    "the Hub's own, which it alone knows": (
+        "import os\nx = os.environ['SPACE_CREATOR_USER_ID']\n",
+        {"SPACE_CREATOR_USER_ID"},
+    ),
     "given as a secret": ("import os\nx = os.environ['GIVEN_SECRET'], os.environ['GIVEN_VARIABLE']\n", set()),
     "a comment": ("# os.environ['A_KEY']\n", set()),
 }

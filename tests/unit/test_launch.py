@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,9 +72,15 @@ def test_what_the_hub_tells_a_space() -> None:
     assert env["SPACE_ID"] == "owner/name"
     assert (env["SPACE_AUTHOR_NAME"], env["SPACE_REPO_NAME"], env["SPACE_TITLE"]) == ("owner", "name", "A title")
     assert env["ACCELERATOR"] == "none"
-    assert int(env["CPU_CORES"]) > 0
+    assert int(env["CPU_CORES"]) == len(os.sched_getaffinity(0))
     assert env["MEMORY"].endswith("Gi")
     assert env["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_what_only_the_hub_knows_is_not_invented_and_can_be_given() -> None:
+    assert "SPACE_CREATOR_USER_ID" not in plan().env
+    given = plan(options=RunOptions(variables={"SPACE_CREATOR_USER_ID": "6f1e"})).env
+    assert given["SPACE_CREATOR_USER_ID"] == "6f1e"
 
 
 def test_a_directory_is_honest_about_itself() -> None:

@@ -243,6 +243,13 @@ def test_launch_is_shared(before: str, after: str) -> None:
     assert patched.diff.startswith("--- a/app.py\n+++ b/app.py\n@@")
 
 
+def test_a_comment_stays_the_authors_and_the_diff_shows_what_it_was_written_beside() -> None:
+    patched = patch_source(DEMO + "demo.launch(\n    share=False,  # no public link please\n)\n", "app.py")
+    assert patched is not None
+    changed = [line for line in patched.diff.splitlines() if line[0] in "+-" and line[1] == " "]
+    assert changed == ["-    share=False,  # no public link please", "+    share=True,  # no public link please"]
+
+
 LEFT: dict[str, str] = {
     "shares already": DEMO + "demo.launch(share=True)",
     "shares by position": DEMO + "demo.launch(False, False, True)",
