@@ -204,23 +204,11 @@ def patch_diff(space_id: str, settings: Settings) -> str:
 
 
 def find(text: str, settings: Settings) -> str:
-    """The id of the Space that `text` means: an id, `owner/name`, a source, or the unique beginning of an id."""
+    """The id of the Space that `text` means: an id, or what it was started as. Raises UnknownSpace, AmbiguousSpace."""
+    from spaces_runner import naming  # only the verbs that name a Space need it
+
     spaces = [space for space in opened(settings).spaces() if space.ref.kind is not RefKind.CORE]
-    text = text.strip().rstrip("/")
-    if any(space.id == text for space in spaces):
-        return text
-    named = [space.id for space in spaces if text and text in _names(space)]
-    begun = [space.id for space in spaces if text and space.id.startswith(text)]
-    for found in (named, begun):
-        if len(found) == 1:
-            return found[0]
-    if several := named or begun:
-        raise UnknownSpace(f"{text!r} can be {', '.join(several)}.", hint="Say which.")
-    known = ", ".join(space.id for space in spaces)
-    raise UnknownSpace(
-        f"There is no Space {text!r} here.",
-        hint=f"There are: {known}." if known else "There are none; start one with spaces-runner run.",
-    )
+    return naming.find(text, spaces, settings)
 
 
 def sweep(settings: Settings) -> tuple[str, ...]:
@@ -352,11 +340,3 @@ def _log(space_id: str, settings: Settings, which: str) -> Path:
     _swept(settings).space(space_id)
     dirs = settings.space(space_id)
     return dirs.build_log if which == "build" else dirs.run_log
-
-
-def _names(space: Space) -> set[str]:
-    """What a person may call it."""
-    names = {space.ref.source, str(space.ref), space.ref.name}
-    if space.ref.kind is RefKind.HUB:
-        names |= {f"spaces/{space.ref.source}", f"https://huggingface.co/spaces/{space.ref.source}"}
-    return names

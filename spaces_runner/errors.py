@@ -33,6 +33,7 @@
     ├── ShareFailed              RUNTIME_ERROR  share; never ends a run: it becomes a finding
     ├── BadOption                CONFIG_ERROR   what was asked for cannot be meant
     ├── UnknownSpace             CONFIG_ERROR   no such id
+    │   └── AmbiguousSpace                      several are called so
     ├── SpaceBusy                CONFIG_ERROR   it runs, so this cannot be done to it
     └── StateError               CONFIG_ERROR   the state database cannot be read or written
         └── StateTooNew                         a newer version of this software wrote it
@@ -224,6 +225,10 @@ class BadOption(RunnerError):
 class UnknownSpace(RunnerError):
     code = "unknown_space"
     stage = Stage.CONFIG_ERROR
+
+
+class AmbiguousSpace(UnknownSpace):
+    code = "ambiguous_space"
 
 
 class SpaceBusy(RunnerError):

@@ -20,8 +20,8 @@ from spaces_runner.settings import Settings, read_settings
 from spaces_runner.types import ErrorInfo
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
-SpaceId = Annotated[str, typer.Argument(metavar="ID", help="A Space's id or name, as ps shows it.")]
-SpaceIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids or names, as ps shows them.")]
+SpaceId = Annotated[str, typer.Argument(metavar="ID", help="A Space's id, or its owner/name, as ps shows them.")]
+SpaceIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, or owner/names, as ps shows them.")]
 
 
 class Style(StrEnum):

@@ -11,7 +11,7 @@ from spaces_runner.errors import SpaceBusy
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="ID", help="Ids or names, as ps shows them.")],
+    names: Annotated[list[str], typer.Argument(metavar="ID", help="Ids, or owner/names, as ps shows them.")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Stop those that are at work first.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from spaces_runner import control
 from spaces_runner.codec import encode
-from spaces_runner.errors import BadOption, GpuUnavailable, LaunchError, SpaceBusy, UnknownSpace
+from spaces_runner.errors import AmbiguousSpace, BadOption, GpuUnavailable, LaunchError, SpaceBusy, UnknownSpace
 from spaces_runner.handle import Space as Handle
 from spaces_runner.process import Family, identify
 from spaces_runner.settings import Settings
@@ -188,18 +188,53 @@ def test_removing_leaves_nothing(shims: Shims) -> None:
 
 
 def test_what_a_person_may_call_a_space(settings: Settings) -> None:
+    folder = settings.home_dir / "sources" / "own"
+    folder.mkdir(parents=True)
     store = Store(settings)
     for source in ("gradio/hello", "gradio/help", "owner/hello"):
         store.admit(SpaceRef(kind=RefKind.HUB, source=source), RunOptions())
+    store.admit(SpaceRef(kind=RefKind.HUB, source="gradio/help", revision="dev"), RunOptions(), "second")
+    for source in ("/gone/own", str(folder)):
+        store.admit(SpaceRef(kind=RefKind.DIRECTORY, source=source), RunOptions())
     for text in ("gradio-hello", "gradio/hello", "gradio-hel" + "lo", "spaces/gradio/hello", " gradio/hello/ ",
                  "https://huggingface.co/spaces/gradio/hello"):  # fmt: skip
         assert control.find(text, settings) == "gradio-hello"
-    assert control.find("help", settings) == "gradio-help"
-    assert control.find("own", settings) == "owner-hello"
-    for text, named in (("gradio-h", "gradio-help"), ("hello", "owner-hello"), ("nothing", "gradio-hello"), ("", "")):
-        with pytest.raises(UnknownSpace) as caught:
+    for text, space_id in (("second", "second"), ("gradio/help@dev", "second"), ("own", "own"), ("/gone/own", "own"),
+                           (str(folder), "own-2"), (f"{folder}/", "own-2")):  # fmt: skip
+        assert control.find(text, settings) == space_id
+
+
+def test_what_several_spaces_are_called_is_told(settings: Settings) -> None:
+    store = Store(settings)
+    for source, name in (("gradio/hello", None), ("gradio/hello", "again"), ("owner/hello", None), ("owner/one", None)):
+        store.admit(SpaceRef(kind=RefKind.HUB, source=source), RunOptions(), name)
+    store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/home/one"), RunOptions(), "folder")
+    for text, ids in (("gradio/hello", "gradio-hello, again"), ("hello", "gradio-hello, again, owner-hello")):
+        with pytest.raises(AmbiguousSpace) as caught:
             control.find(text, settings)
-        assert named in caught.value.message + caught.value.hint
+        assert caught.value.hint == f"Say which by its id: {ids}."
+        assert "again  gradio/hello" in caught.value.lines
+    assert control.find("one", settings) == "owner-one", "the directory's name does not count"
+    expected = {"own": "Do you mean owner-hello, owner-one?", "nothing": "There are: gradio-hello", "": "There are: "}
+    for text, named in {**expected, "gradio/hello@v2": "There are: ", "./hello": "There are: "}.items():
+        with pytest.raises(UnknownSpace) as unknown:
+            control.find(text, settings)
+        assert named in unknown.value.hint
+
+
+def test_a_directory_is_not_removed_by_its_name(settings: Settings) -> None:
+    """Whoever removes `tiny` twice must not have removed two Spaces."""
+    store = Store(settings)
+    for source in ("/one/tiny", "/two/tiny"):
+        ended = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source=source), RunOptions())
+        store.record(ended.run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
+    cli = Cli(settings=settings)
+    assert cli("rm", "tiny").returncode == 0
+    again = cli("rm", "tiny", "--json")
+    assert again.returncode == 1
+    assert "Do you mean tiny-2?" in again.stderr
+    assert json.loads(again.stdout)["error"]["code"] == "unknown_space"
+    assert [space.id for space in store.spaces()] == ["tiny-2"]
 
 
 def test_another_revision_of_what_runs_is_refused(shims: Shims) -> None:
