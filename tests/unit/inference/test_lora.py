@@ -12,6 +12,7 @@ from app.inference.engine import Engine, Limits
 from app.inference.engine.lora import LoraLinear, Route, install
 from app.inference.loaded import Adapter, LoraLayer
 from app.inference.types import Family
+from app.inference.weights import sizes
 from tests.support.inference_models import ask, drain, generated, loaded, random_adapter, tiny_llama, tiny_mpt
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -107,3 +108,28 @@ def test_layers_without_adapters_stay_as_they_are() -> None:
     attention = model.model.layers[0].self_attn
     assert isinstance(attention.q_proj, LoraLinear)
     assert isinstance(attention.v_proj, torch.nn.Linear)
+
+
+def test_adapters_are_held_once() -> None:
+    model = tiny_llama()
+    found = adapters(model)
+    before = sizes.loaded(model, found.values())
+    values = {path: (layer.a.clone(), layer.b.clone()) for path, layer in found["guanaco"].layers.items()}
+    engine = Engine(loaded(model, Family.LLAMA, adapters=found), Limits(kv_tokens=512))
+    tables = sum(module.table.nbytes for module in model.modules() if isinstance(module, LoraLinear))
+    assert sizes.loaded(model, found.values()) == before + tables
+    for path, (a, b) in values.items():
+        assert torch.equal(found["guanaco"].layers[path].a, a)
+        assert torch.equal(found["guanaco"].layers[path].b, b)
+    assert engine.idle
+
+
+def test_layers_of_the_same_ranks_and_other_scalings_are_told_apart() -> None:
+    torch.manual_seed(0)
+    route, inputs = Route(), torch.randn(3, 6)
+    parts = [LoraLayer(a=torch.randn(2, 6), b=torch.randn(5, 2), scaling=scaling) for scaling in (0.5, 3.0)]
+    layers = [LoraLinear(torch.nn.Linear(6, 5), [part], route) for part in parts]
+    route.follow(torch.tensor([1, 1, 1]))
+    for part, layer in zip(parts, layers, strict=True):
+        expected = layer.base(inputs) + part.scaling * inputs @ part.a.T @ part.b.T
+        torch.testing.assert_close(layer(inputs), expected)
