@@ -1,4 +1,4 @@
-"""From a ticket to a running sequence: room in the arena, a seat, the features of its pictures."""
+"""From a ticket to a running sequence: room in the arena, a seat, the pictures to look at."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from app.inference.engine.lora import BASE
 from app.inference.engine.sampling import mode
 from app.inference.engine.seats import Seats
 from app.inference.engine.types import Sequence
-from app.inference.errors import BadImage
 from app.inference.families.base import FlatModel
 from app.inference.stopping import StopScanner
 
@@ -38,7 +37,7 @@ class Admission:
         self._decode = decode
 
     def admit(self, ticket: Ticket) -> Running | None:
-        """Give it what it needs; None while there is too little. Raises what its pictures raise."""
+        """Give it what it needs; None while there is too little."""
         if not self._seats.free:
             return None
         sequence = ticket.sequence
@@ -77,7 +76,7 @@ class Admission:
         )
 
     def _pictures(self, sequence: Sequence, reused: int) -> Pictures | None:
-        """The features of those pictures of which not everything is in the arena already."""
+        """Those of its pictures of which not everything is in the arena already."""
         if sequence.pixels is None:
             return None
         positions = image_positions(sequence, self._model.image_token)
@@ -85,10 +84,7 @@ class Admission:
         skipped = int(np.searchsorted(positions, reused)) // each
         if skipped == len(sequence.pixels):
             return None
-        features = self._model.pictures(sequence.pixels[skipped:])
-        if features.shape[1] != each:
-            raise BadImage(f"A picture is {features.shape[1]} tokens to this model; the prompt has {each} for each.")
-        return Pictures(positions, features.flatten(0, 1), skipped * each)
+        return Pictures(positions=positions, each=each, skipped=skipped * each, unseen=list(sequence.pixels[skipped:]))
 
 
 def seed_of(sequence: Sequence) -> int:

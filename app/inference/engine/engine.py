@@ -108,7 +108,7 @@ class Engine:
         )
 
     def step(self) -> bool:
-        """One forward pass at most; False when there was nothing to do.
+        """One forward pass at most, and one picture looked at; False when there was nothing to do.
 
         Raises DeviceLost, when every sequence has been told: this process can compute no more.
         """
@@ -155,9 +155,10 @@ class Engine:
     def _step(self) -> bool:
         self._take_in()
         self._admit()
+        looked = self._look()
         work = plan(self._running, self._limits.chunk_tokens)
         if not work.members:
-            return False
+            return looked
         begun = time.monotonic()
         self._run(work)
         self._steps += 1
@@ -201,6 +202,16 @@ class Engine:
             self._enter(ticket, admitted)
         if len(self._queue) < before:
             self._tell_positions()
+
+    def _look(self) -> bool:
+        """Have the model look at one picture: those who read along wait for no more than that."""
+        for one in self._running:
+            if (pictures := one.pictures) is not None and pictures.unseen:
+                failed = guarded(lambda: pictures.look(self._model))
+                if failed is not None:
+                    self._end(one, Failed(error=failed))
+                return True
+        return False
 
     def _enter(self, ticket: Ticket, admitted: Running | InferenceError) -> None:
         if isinstance(admitted, InferenceError):

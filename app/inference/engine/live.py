@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from app.inference.engine.detokenise import TextStream
 from app.inference.engine.kv import Grant, Ids
 from app.inference.engine.sampling import Mode
 from app.inference.engine.types import Sequence
+from app.inference.errors import BadImage
+from app.inference.families.base import FlatModel
 from app.inference.stopping import StopScanner
 
 
@@ -30,13 +33,31 @@ class Ticket:
         return len(self.sequence.prompt_ids) + self.limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class Pictures:
-    """What stands in the place of image tokens: `features` [n, h] from the `skipped`-th image token on."""
+    """What stands in the place of image tokens, once the model has looked: at one picture after the other.
+
+    `features` [n, h] are of the image tokens from the `skipped`-th on.
+    """
 
     positions: Ids  # of all image tokens, in the prompt
-    features: Tensor = field(repr=False)
+    each: int  # image tokens to a picture
     skipped: int
+    unseen: list[Tensor] = field(repr=False)  # pixels [3, H, W]
+    features: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def reach(self) -> int:
+        """The position of the first image token that has no features yet. There is one while a picture is unseen."""
+        return int(self.positions[self.skipped + (0 if self.features is None else len(self.features))])
+
+    def look(self, model: FlatModel) -> None:
+        """Have the model look at the next picture. Raises BadImage."""
+        found = model.pictures(self.unseen[0][None])[0]
+        if len(found) != self.each:
+            raise BadImage(f"A picture is {len(found)} tokens to this model; the prompt has {self.each} for each.")
+        self.features = found if self.features is None else torch.cat([self.features, found])
+        del self.unseen[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +86,11 @@ class Running:
     @property
     def generated(self) -> int:
         return len(self.ids) - self.prompt
+
+    @property
+    def reach(self) -> int:
+        """Up to where its prompt can be computed: to the first picture that is unseen."""
+        return self.pictures.reach if self.pictures is not None and self.pictures.unseen else self.prompt
 
     @property
     def decoding(self) -> bool:

@@ -59,7 +59,7 @@ def plan(running: Iterable[Running], chunk_tokens: int) -> Plan:
     left = max(chunk_tokens - len(rows), LEAST)
     parts = []
     for one in prompts:
-        end = min(one.prompt, one.computed + left)
+        end = min(one.reach, one.computed + left)
         if end > one.computed:
             parts.append(Part(one, one.computed, end))
             left -= end - one.computed

@@ -135,7 +135,7 @@ def _sampled_at(plan: Plan) -> list[int]:
 def _show(part: Part, embeds: Tensor) -> None:
     """Put the features of pictures in the place of the image tokens of a part: embeds [its tokens, h]."""
     pictures = part.running.pictures
-    if pictures is None:
+    if pictures is None or pictures.features is None:
         return
     first, last = np.searchsorted(pictures.positions, [part.start, part.end])
     at = torch.from_numpy(pictures.positions[first:last] - part.start).to(embeds.device)
