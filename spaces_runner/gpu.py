@@ -5,8 +5,11 @@ Without a driver, or without the library, there are none, which is not an error.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from spaces_runner.errors import GpuUnavailable
 from spaces_runner.store import Store
@@ -20,7 +23,10 @@ _HARDWARE_GIB = (
 
 
 def inventory() -> tuple[Gpu, ...]:
-    """The GPUs that NVML sees, in its order."""
+    """The GPUs that NVML sees, in its order; of one that is partitioned (MIG), its parts.
+
+    One that does not answer, because it fell off the bus, say, is left out, and keeps its number.
+    """
     if not _has_library():
         return ()
     try:
@@ -32,11 +38,13 @@ def inventory() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        return tuple(_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        handles = [handle for index in range(pynvml.nvmlDeviceGetCount()) for handle in _devices(pynvml, index)]
+        return tuple(gpu for number, handle in enumerate(handles) if (gpu := _read(pynvml, number, handle)))
     except pynvml.NVMLError:
         return ()
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def choose(wanted: str, gpus: tuple[Gpu, ...], held: Mapping[str, int]) -> Gpu | None:
@@ -124,17 +132,51 @@ def _has_library() -> bool:
     return True
 
 
-def _read(pynvml: object, index: int) -> Gpu:
-    nvml = vars(pynvml)
-    handle = nvml["nvmlDeviceGetHandleByIndex"](index)
-    memory = nvml["nvmlDeviceGetMemoryInfo"](handle)
-    return Gpu(
-        index=index,
-        uuid=_text(nvml["nvmlDeviceGetUUID"](handle)),
-        name=_text(nvml["nvmlDeviceGetName"](handle)),
-        total_bytes=int(memory.total),
-        free_bytes=int(memory.free),
-    )
+def _devices(nvml: Any, index: int) -> list[Any]:
+    """Handles of what a program can be given of the GPU at `index`: itself, or its parts; [None] where it is lost."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    except nvml.NVMLError:
+        return [None]
+    try:
+        partitioned = nvml.nvmlDeviceGetMigMode(handle)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+        places = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if partitioned else 0
+    except nvml.NVMLError:  # a GPU that cannot be partitioned, or an older driver
+        return [handle]
+    return [part for place in range(places) if (part := _part(nvml, handle, place))] if partitioned else [handle]
+
+
+def _part(nvml: Any, handle: Any, place: int) -> Any:
+    try:
+        return nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+    except nvml.NVMLError:  # not every place is taken
+        return None
+
+
+def _read(nvml: Any, number: int, handle: Any) -> Gpu | None:
+    if handle is None:
+        return None
+    try:
+        total, free = _memory(nvml, handle)
+        return Gpu(
+            index=number,
+            uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+            name=_text(nvml.nvmlDeviceGetName(handle)),
+            total_bytes=total,
+            free_bytes=free,
+        )
+    except nvml.NVMLError:
+        return None
+
+
+def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
+    """All of it and what is free, in bytes. A GPU that has none of its own (GB10, Jetson) uses the machine's."""
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError_NotSupported:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
+    return int(memory.total), int(memory.free)
 
 
 def _text(value: str | bytes) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from spaces_runner.errors import GpuUnavailable
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef
+from tests.support.nvml import Nvml
 
 GIB = 1024**3
 SMALL = Gpu(index=0, uuid="GPU-a", name="T4", total_bytes=16 * GIB, free_bytes=15 * GIB)
@@ -47,6 +52,65 @@ def test_the_inventory_is_a_value_with_or_without_a_driver() -> None:
         assert 0 < one.free_bytes <= one.total_bytes
 
 
+H100: dict[str, Any] = {"uuid": "GPU-1", "name": "NVIDIA H100 80GB HBM3", "memory": (80 * GIB, 79 * GIB)}
+T4: dict[str, Any] = {"uuid": b"GPU-2", "name": b"Tesla T4", "memory": (15 * GIB, 14 * GIB)}  # older bindings: bytes
+MIG: dict[str, Any] = {
+    "uuid": "GPU-3", "name": "NVIDIA A100", "memory": (40 * GIB, 40 * GIB),
+    "parts": [
+        {"uuid": "MIG-a", "name": "NVIDIA A100 MIG 3g.20gb", "memory": (20 * GIB, 19 * GIB)},
+        None,
+        {"uuid": "MIG-b", "name": "NVIDIA A100 MIG 3g.20gb", "memory": (20 * GIB, 20 * GIB)},
+    ],
+}  # fmt: skip
+
+
+Look = Callable[[Nvml], tuple[Gpu, ...]]
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Look:
+    """The inventory on a machine with this driver."""
+
+    def look(nvml: Nvml) -> tuple[Gpu, ...]:
+        monkeypatch.setattr(gpu, "_has_library", lambda: True)
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        found = gpu.inventory()
+        assert nvml.opened == 0
+        return found
+
+    return look
+
+
+def test_what_a_driver_says(driver: Look) -> None:
+    assert driver(Nvml(H100, T4)) == (
+        Gpu(index=0, uuid="GPU-1", name="NVIDIA H100 80GB HBM3", total_bytes=80 * GIB, free_bytes=79 * GIB),
+        Gpu(index=1, uuid="GPU-2", name="Tesla T4", total_bytes=15 * GIB, free_bytes=14 * GIB),
+    )
+
+
+def test_a_driver_that_does_not_fit_its_library_has_no_gpu(driver: Look) -> None:
+    assert driver(Nvml(H100, broken=True)) == ()
+
+
+def test_a_gpu_that_is_lost_takes_no_other_along_and_keeps_its_number(driver: Look) -> None:
+    found = driver(Nvml(None, T4))
+    assert [(one.index, one.uuid) for one in found] == [(1, "GPU-2")]
+    assert gpu.choose("1", found, {}) == found[0]
+
+
+def test_of_a_partitioned_gpu_a_run_gets_a_part(driver: Look) -> None:
+    found = driver(Nvml(MIG, H100))
+    assert [(one.index, one.uuid) for one in found] == [(0, "MIG-a"), (1, "MIG-b"), (2, "GPU-1")]
+    assert found[1].free_bytes == 20 * GIB
+    assert driver(Nvml({**MIG, "parts": [None, None]})) == (), "until it has parts nothing can run on it"
+
+
+def test_a_gpu_without_memory_of_its_own_has_the_machines(driver: Look) -> None:
+    (found,) = driver(Nvml({"uuid": "GPU-4", "name": "NVIDIA GB10"}))
+    assert found.total_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < found.free_bytes <= found.total_bytes
+
+
 def test_a_lease_is_kept_until_it_is_released(tmp_path: Path) -> None:
     store = Store(Settings(home=str(tmp_path)))
     run_id = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/a"), RunOptions()).run_id
@@ -57,6 +121,22 @@ def test_a_lease_is_kept_until_it_is_released(tmp_path: Path) -> None:
     store.lease("other", lambda now: held.append(dict(now)))
     assert held == [{leased.uuid: 1} if leased else {}, {}]
     assert gpu.lease(store, run_id, "none") is None
+
+
+def test_runs_spread_over_the_cards(tmp_path: Path, driver: Look) -> None:
+    driver(Nvml(H100, T4))
+    store = Store(Settings(home=str(tmp_path)))
+
+    def start(name: str, wanted: str = "auto") -> str:
+        admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/a"), RunOptions(), name)
+        leased = gpu.lease(store, admission.run_id, wanted)
+        assert leased is not None
+        assert store.run(admission.space.id).status.gpu == f"{leased.index}: {leased.name}"
+        return leased.uuid
+
+    assert [start("one"), start("two"), start("three", "GPU-2"), start("four")] == ["GPU-1", "GPU-2", "GPU-2", "GPU-1"]
+    with pytest.raises(GpuUnavailable, match=r"There: 0 \(NVIDIA H100 80GB HBM3, GPU-1\), 1 \(Tesla T4, GPU-2\)"):
+        start("five", "3")
 
 
 @pytest.mark.parametrize(
