@@ -205,67 +205,65 @@ def write_mpt(path: Path, model: MptForCausalLM, layout: str = "bin-sharded", **
 # LLaVA, as llava-hf published it
 
 
+LLAVA_CONFIG = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "ignore_index": -100,
+    "image_token_index": IMAGE_TOKEN,
+    "model_type": "llava",
+    "pad_token_id": 0,
+    "projector_hidden_act": "gelu",
+    "text_config": {
+        "_name_or_path": "lmsys/vicuna-7b-v1.5",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "max_position_embeddings": 128,
+        "model_type": "llama",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "rms_norm_eps": 1e-06,
+        "torch_dtype": "float16",
+        "vocab_size": VOCABULARY,
+    },
+    "torch_dtype": "float16",
+    "transformers_version": "4.36.0.dev0",
+    "vision_config": {
+        "hidden_size": 32,
+        "image_size": 28,
+        "intermediate_size": 64,
+        "model_type": "clip_vision_model",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "patch_size": 14,
+        "projection_dim": 32,
+        "vocab_size": 32000,
+    },
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+}
+LLAVA_PREPROCESSOR = {
+    "crop_size": {"height": 28, "width": 28},
+    "do_center_crop": True,
+    "do_convert_rgb": True,
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_processor_type": "CLIPImageProcessor",
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "processor_class": "LlavaProcessor",
+    "resample": 3,
+    "rescale_factor": 0.00392156862745098,
+    "size": {"shortest_edge": 28},
+}
+
+
 def write_llava(path: Path, model: LlavaForConditionalGeneration, layout: str = "safetensors-sharded") -> Path:
     """Tensors under the names of 2023; what the processor must know of patches stands in no file."""
     write_tensors(_directory(path), {_of_2023(name): tensor for name, tensor in _half(model).items()}, layout)
-    write_json(
-        path / "config.json",
-        {
-            "architectures": ["LlavaForConditionalGeneration"],
-            "ignore_index": -100,
-            "image_token_index": IMAGE_TOKEN,
-            "model_type": "llava",
-            "pad_token_id": 0,
-            "projector_hidden_act": "gelu",
-            "text_config": {
-                "_name_or_path": "lmsys/vicuna-7b-v1.5",
-                "architectures": ["LlamaForCausalLM"],
-                "hidden_size": 64,
-                "intermediate_size": 128,
-                "max_position_embeddings": 128,
-                "model_type": "llama",
-                "num_attention_heads": 4,
-                "num_hidden_layers": 2,
-                "rms_norm_eps": 1e-06,
-                "torch_dtype": "float16",
-                "vocab_size": VOCABULARY,
-            },
-            "torch_dtype": "float16",
-            "transformers_version": "4.36.0.dev0",
-            "vision_config": {
-                "hidden_size": 32,
-                "image_size": 28,
-                "intermediate_size": 64,
-                "model_type": "clip_vision_model",
-                "num_attention_heads": 4,
-                "num_hidden_layers": 3,
-                "patch_size": 14,
-                "projection_dim": 32,
-                "vocab_size": 32000,
-            },
-            "vision_feature_layer": -2,
-            "vision_feature_select_strategy": "default",
-        },
-    )
+    write_json(path / "config.json", LLAVA_CONFIG)
     write_json(path / "generation_config.json", {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2})
-    write_json(
-        path / "preprocessor_config.json",
-        {
-            "crop_size": {"height": 28, "width": 28},
-            "do_center_crop": True,
-            "do_convert_rgb": True,
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_processor_type": "CLIPImageProcessor",
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "processor_class": "LlavaProcessor",
-            "resample": 3,
-            "rescale_factor": 0.00392156862745098,
-            "size": {"shortest_edge": 28},
-        },
-    )
+    write_json(path / "preprocessor_config.json", LLAVA_PREPROCESSOR)
     write_llama_tokenizer(path, added="<image>")
     return path
 
