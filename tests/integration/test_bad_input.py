@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from spaces_runner import control
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
+from spaces_runner.store import blocks
 from spaces_runner.types import RunOptions, SpaceStatus, Stage, Step
+from tests.support.home import open_directory
 from tests.support.hub import Hub
 
 README = "---\ntitle: bad\nsdk: gradio\nsdk_version: 6.31.0\n---\n"
@@ -87,6 +94,112 @@ def test_a_python_that_does_not_exist(settings: Settings, hub: Hub) -> None:
     settings = hub.settings(settings)
     status = attempt("bad/python", settings, RunOptions(python="3.99"))
     check(status, "python_missing", Stage.BUILD_ERROR, Step.ENVIRONMENT, settings)
+
+
+# A port that is taken
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of this machine that another process listens on: this one."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.fixture
+def hub_port_taken() -> Iterator[None]:
+    """The port that every Space has on the Hub: taken by us, or by whoever has it already."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            server.bind(("0.0.0.0", 7860))
+            server.listen()
+        yield
+
+
+@contextmanager
+def run(app: str, settings: Settings, **variables: str) -> Iterator[SpaceStatus]:
+    """A directory's Space at the end of its start, and nothing of it afterwards."""
+    folder = open_directory("sr-port-")
+    (folder / "README.md").write_text(README)
+    (folder / "app.py").write_text(app)
+    status = attempt(str(folder), settings, RunOptions(share=False, variables=variables))
+    try:
+        yield status
+    finally:
+        control.remove(status.id, settings)
+        shutil.rmtree(folder)
+
+
+GRADIO = (
+    "import gradio as gr\ngr.Interface(lambda name: f'Hello {{name}}!', 'text', 'text').launch(server_port={port})\n"
+)
+PLAIN = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Hello(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"Hello")
+HTTPServer(("0.0.0.0", {port}), Hello).serve_forever()
+"""
+UVICORN = """
+import fastapi, uvicorn
+uvicorn.run(fastapi.FastAPI(), host="0.0.0.0", port={port})
+"""
+
+
+@pytest.mark.network_index
+def test_a_gradio_app_whose_port_is_taken_runs_on_another(shared_settings: Settings, taken: int) -> None:
+    with run(GRADIO.format(port=taken), shared_settings, GRADIO_SERVER_PORT=str(taken)) as status:
+        assert status.stage is Stage.RUNNING, status.error
+        assert status.local_url
+        assert urlsplit(status.local_url).port != taken
+        assert httpx.get(status.local_url, timeout=20).status_code == 200
+        assert [finding.code for finding in status.findings] == []
+
+
+@pytest.mark.network_index
+@pytest.mark.usefixtures("hub_port_taken")
+def test_a_server_on_the_hubs_port_runs_on_another_when_that_is_taken(shared_settings: Settings) -> None:
+    with run(PLAIN.format(port=7860), shared_settings) as status:
+        assert status.stage is Stage.RUNNING, status.error
+        assert status.local_url
+        assert urlsplit(status.local_url).port != 7860
+        assert httpx.get(status.local_url, timeout=20).text == "Hello"
+
+
+@pytest.mark.network_index
+@pytest.mark.parametrize("app", [PLAIN, UVICORN], ids=["http.server", "uvicorn"])
+def test_a_server_on_a_port_of_its_own_that_is_taken(shared_settings: Settings, taken: int, app: str) -> None:
+    with run(app.format(port=taken), shared_settings) as status:
+        check(status, "app_exited", Stage.RUNTIME_ERROR, Step.LAUNCH, shared_settings)
+        assert status.error
+        assert "ddress already in use" in "\n".join(status.error.lines)
+        [cause] = [finding for finding in status.findings if finding.code == "port-taken"]
+        assert "taken by another process" in cause.message
+        assert cause.remedy == status.error.hint
+        assert "PORT" in cause.remedy
+
+
+@pytest.fixture
+def no_ports(settings: Settings) -> Iterator[Settings]:
+    """Nothing is free where Spaces get their ports from: one of each ten is held."""
+    base = 48_000
+    with ExitStack() as held:
+        for first in range(base, base + blocks.BLOCKS * 10, 10):
+            server = held.enter_context(socket.socket())
+            with suppress(OSError):  # somebody else holds it
+                server.bind(("127.0.0.1", first))
+        yield replace(settings, port_base=base)
+
+
+@pytest.mark.network_index
+def test_ports_that_are_all_taken(no_ports: Settings) -> None:
+    with run(PLAIN.format(port=7860), no_ports) as status:
+        check(status, "port_taken", Stage.RUNTIME_ERROR, Step.LAUNCH, no_ports)
+        assert status.error
+        assert "SPACES_RUNNER_PORT_BASE" in status.error.hint
 
 
 @pytest.mark.parametrize("sdk", ["docker", "streamlit", "static"])
