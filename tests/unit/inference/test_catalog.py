@@ -64,7 +64,7 @@ def test_demo_weights_are_labelled_and_lie_beside_the_catalogue() -> None:
 def test_the_originals_sample_as_their_demos_did() -> None:
     alpaca, guanaco, chat, instruct, writer, llava = (card.defaults for card in catalog.read(Preset.FULL))
     assert (alpaca.temperature, alpaca.top_p, alpaca.top_k, alpaca.max_tokens) == (0.1, 0.75, 40, 128)
-    assert (guanaco.temperature, guanaco.top_p, guanaco.repetition_penalty) == (0.7, 0.9, 1.2)
+    assert (guanaco.temperature, guanaco.top_p, guanaco.repetition_penalty, guanaco.max_tokens) == (0.7, 0.9, 1.2, 1024)
     assert (chat.temperature, chat.repetition_penalty, chat.max_tokens) == (0.1, 1.1, 1536)
     assert (instruct.temperature, instruct.max_tokens) == (0.1, 256)
     assert (writer.temperature, writer.max_tokens, writer.stop) == (0.75, 500, ())
