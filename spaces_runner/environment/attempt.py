@@ -20,6 +20,7 @@ NVIDIA = Path("/proc/driver/nvidia/version")
 _WANTS_BUILD = re.compile(r"no usable wheels|building from source is disabled|`--no-build`|building source", re.I)
 _NO_INDEX = re.compile(r"error sending request|client error \(Connect\)|Failed to fetch|dns error|timed out", re.I)
 _TORCH_INDEX = re.compile(r"/whl/(?:cpu|cu\d|rocm|xpu)")  # how the addresses of torch's own builds look
+_PINS_BUILD = re.compile(r"torch\w*\s*===?\s*[\w.]+\+\w", re.I)  # torch==2.1.0+cu118
 _BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
 _UNKNOWN = re.compile(
     r"was not found in the package registry|no version of gradio(?:\[[\w,]*\])?==|Git operation failed", re.I
@@ -134,16 +135,26 @@ def placed(lines: tuple[str, ...], shop: Workshop, copies: dict[str, Path]) -> t
 
 
 def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ...]) -> Answer:
-    """First with the build of torch for this machine's driver; with the plain index where that is out of reach."""
+    """First with the build of torch for this machine's driver; else from the indexes that are named alone.
+
+    That is, where the index of builds is out of reach, or where the Space pins a build that is not this machine's: its
+    author names the index that has it, and uv would not look there.
+    """
     chosen = (*options(question, shop), *extra)
     retries = {} if NVIDIA.exists() else {"UV_HTTP_RETRIES": "0"}  # without a GPU, any build of torch will do
     answer = compile_lock(question.lines, (*chosen, "--torch-backend", "auto"), replace(uv, variables=retries))
     text = answer.outcome.text
-    if answer.ok or not (_TORCH_INDEX.search(text) and _NO_INDEX.search(text)):
+    missed = bool(_TORCH_INDEX.search(text) and _NO_INDEX.search(text))
+    if answer.ok or not (missed or any(map(_PINS_BUILD.match, question.lines))):
         return answer
-    shop.report.log("The index of torch's builds is out of reach; taking torch from the package index")
-    answer = compile_lock(question.lines, chosen, uv)
-    return Answer(lock=answer.lock, outcome=answer.outcome, torch_missed=True)
+    if missed:
+        shop.report.log("The index of torch's builds is out of reach; taking torch from the package index")
+    else:
+        shop.report.log("The build of torch that the Space pins is not this machine's; asking the indexes it names")
+    plain = compile_lock(question.lines, chosen, uv)
+    if not missed and not plain.ok:
+        return answer
+    return Answer(lock=plain.lock, outcome=plain.outcome, torch_missed=missed)
 
 
 def _file(path: Path, lines: tuple[str, ...]) -> Path:
