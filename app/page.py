@@ -40,7 +40,7 @@ THEME = gr.themes.Default(
 
 def build_studio(settings: Settings, examples: Path | None, playground: Playground) -> gr.Blocks:
     """The owner's page. `examples` is a directory of Spaces to offer."""
-    desk = Desk(settings)
+    desk, machine = Desk(settings), Machine()
     with gr.Blocks(title="Spaces Runner", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(
             "# Spaces Runner\nPaste a Hugging Face Space and get it running on this machine, with a public link."
@@ -49,10 +49,10 @@ def build_studio(settings: Settings, examples: Path | None, playground: Playgrou
         chat_api.build(playground)
         with gr.Tabs(elem_id="rooms") as rooms:
             with gr.Tab("Run a Space", id="spaces"):
-                spaces.build(page, desk, examples)
+                spaces.build(page, desk, examples, playground, machine)
             chats = chat.build(playground)
             with gr.Tab(gpu.TITLE, id=gpu.ID):
-                gpu.build(page, rooms, desk, playground, Machine())
+                gpu.build(page, rooms, desk, playground, machine)
         chats.connect(page, at_once=False)
         _keep_address(page, rooms, chats, ("spaces", gpu.ID))
     return _queued(page)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from app.views.remedy import secret_field
 from app.views.text import escape, findings
 from spaces_runner.format import size
 from spaces_runner.types import Inspection, ResolvedHow, Sdk
@@ -21,8 +24,24 @@ def render(inspection: Inspection) -> str:
     return (
         f'<article class="sr-card"><h3>{emoji}{title}</h3>'
         f'<p class="sr-quiet">{escape(checkout.ref)} at {escape(checkout.commit[:12])}. Nothing was started.</p>'
-        f'<dl class="sr-facts">{facts}</dl>{findings(inspection.findings)}</article>'
+        f'<dl class="sr-facts">{facts}</dl>{_missing(inspection)}{findings(inspection.findings)}</article>'
     )
+
+
+def _missing(inspection: Inspection) -> str:
+    """A field for each secret that the Space cannot do without and has not been given."""
+    names = dict.fromkeys(finding.message for finding in inspection.findings if finding.code == "missing-secret")
+    missing = [name for name in inspection.spec.secrets if any(_names(message, name) for message in names)]
+    items = "".join(
+        f'<li>{secret_field(name)}<button class="sr-button" data-action="secret" data-name="{escape(name)}">'
+        "Keep this secret</button></li>"
+        for name in missing
+    )
+    return f'<ul class="sr-retry" aria-label="Missing secrets">{items}</ul>' if items else ""
+
+
+def _names(message: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", message) is not None
 
 
 def _facts(inspection: Inspection) -> list[tuple[str, str]]:

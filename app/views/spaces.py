@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from app.views import problem
+from app.machine.values import Usage
+from app.views import problem, remedy
 from app.views.text import STEP_TITLES, badge, epoch, escape, findings, link, since
-from spaces_runner.format import duration
+from spaces_runner.format import duration, size
 from spaces_runner.types import ErrorInfo, Finding, SpaceStatus, Stage
 
 
-def render(statuses: Iterable[SpaceStatus], selected: str | None, now: float) -> str:
-    """A card for each Space. Its buttons carry `data-action` and `data-space` for the page's handler."""
-    cards = "".join(_card(status, status.id == selected, now) for status in statuses)
+def render(
+    statuses: Iterable[SpaceStatus], selected: str | None, now: float, used: Mapping[str, str] | None = None
+) -> str:
+    """A card for each Space. Its buttons carry `data-action` and `data-space` for the page's handler.
+
+    `used`: what each takes of the machine, in words, by id.
+    """
+    known = used or {}
+    cards = "".join(_card(status, status.id == selected, now, known.get(status.id, "")) for status in statuses)
     if not cards:
         return '<p class="sr-quiet">No Space yet. Paste one above and press Launch.</p>'
     return f'<ul class="sr-spaces" aria-label="Spaces">{cards}</ul>'
 
 
-def _card(status: SpaceStatus, selected: bool, now: float) -> str:
+def usage(used: Usage) -> str:
+    """What a Space takes, in words that change no more often than a person would care."""
+    gpu = f", {size(used.gpu)} of the GPU" if used.gpu is not None else ""
+    return f"{used.cpu:.1f} processors, {size(round(used.memory, -7))} memory{gpu}"
+
+
+def _card(status: SpaceStatus, selected: bool, now: float, used: str) -> str:
+    taken = f'<p class="sr-quiet sr-usage">{escape(used)}</p>' if used else ""
     chosen = ' aria-current="true"' if selected else ""
     links = "".join((link(status.local_url, "Local"), link(status.share_url, "Public")))
     return (
         f'<li class="sr-card sr-space" data-space="{escape(status.id)}"{chosen}>'
         f'<div class="sr-head"><button class="sr-name" data-action="show" data-space="{escape(status.id)}"'
         f' title="Show its steps and logs">{escape(status.space)}</button>{badge(status.stage)}</div>'
-        f'<p class="sr-quiet">{_about(status, now)}</p>'
+        f'<p class="sr-quiet">{_about(status, now)}</p>{taken}'
         f'<div class="sr-links">{links}</div><div class="sr-actions">{_actions(status)}</div></li>'
     )
 
@@ -74,7 +88,7 @@ def _button(status: SpaceStatus, action: str, label: str) -> str:
 
 def detail(status: SpaceStatus, now: float) -> str:
     """The head of one Space's panel: its stage, its links, what failed and what was found."""
-    error = problem.render(status.error) if status.error else ""
+    error = (problem.render(status.error) if status.error else "") + remedy.render(status)
     links = "".join((link(status.local_url, "Local link"), link(status.share_url, "Public link")))
     return (
         f'<section class="sr-detail" data-space="{escape(status.id)}" data-stage="{status.stage.value}">'

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,31 @@ def test_export(kept: Conversations) -> None:
     assert "## System\n\nBe brief." in text
     assert "## You\n\n*1 picture*\n\nLook: *this*" in text
     assert "## Guanaco 7B (stopped, demo weights)\n\nA\n\n* list" in text
+
+
+def test_speeds_are_kept_by_model_weights_and_device(tmp_path: Path) -> None:
+    devices = {"cpu": "CPU", "cuda:0": "NVIDIA H100"}
+    kept = Conversations(tmp_path / "speeds.db", device=lambda name: devices.get(name, name))
+    begun = kept.begin(GUEST, "guanaco", "m")
+    kept.extend(GUEST, begun.id, 0, (user("hello"), answer("", State.RUNNING)))
+
+    def said(state: State, device: str, rate: float, **more: Any) -> None:
+        fields = {"generated_tokens": 40, **more}
+        kept.save_answer(begun.id, 1, answer("hello", state, device=device, tokens_per_s=rate, **fields))
+
+    for rate in (20.0, 30.0):
+        said(State.DONE, "cpu", rate)
+    said(State.STOPPED, "cuda:0", 60.0)
+    said(State.RUNNING, "cpu", 1.0)
+    said(State.FAILED, "cpu", 1.0)
+    said(State.DONE, "cpu", 900.0, generated_tokens=2)  # too short to tell
+    said(State.DONE, "cpu", 500.0, demo=True)
+    kept.close()
+    later = Conversations(tmp_path / "speeds.db")
+    assert [(one.device, one.rate, one.answers) for one in later.speeds("Guanaco 7B", demo=False)] == [
+        ("NVIDIA H100", 60.0, 1),
+        ("CPU", 25.0, 2),
+    ]
+    assert [one.rate for one in later.speeds("Guanaco 7B", demo=True)] == [500.0]
+    assert later.speeds("another", demo=False) == ()
+    later.close()

@@ -1,0 +1,66 @@
+"""Starts a failed Space again with what its error advised. Knows the runner and the core, no components."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from app import forms
+from app.desk import Desk
+from app.playground.errors import PlaygroundError
+from app.playground.playground import Playground
+from app.views.remedy import Kind
+from spaces_runner import control
+from spaces_runner.store import opened
+from spaces_runner.types import RunOptions, SpaceRef
+
+_RESIDENT = "resident"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaunch:
+    desk: Desk
+    playground: Playground
+
+    async def apply(self, kind: Kind, space_id: str, name: str, value: str) -> str:
+        """`name` and `value` as the remedy has them; returns the id. Raises RunnerError, PlaygroundError."""
+        match kind:
+            case Kind.PYTHON:
+                return await asyncio.to_thread(self._with_python, space_id, name)
+            case Kind.SECRET:
+                return await asyncio.to_thread(self._with_secret, space_id, forms.variable_name(name), value)
+            case Kind.ROOM:
+                await self._make_room()
+                return (await asyncio.to_thread(self.desk.restart, space_id)).id
+
+    def _with_python(self, space_id: str, version: str) -> str:
+        ref, options = self._known(space_id)
+        return self._start(ref, replace(options, python=version), {})
+
+    def _with_secret(self, space_id: str, name: str, value: str) -> str:
+        if not value:
+            raise forms.FormError(f"{name} has no value.", hint="Write it into the field beside its name.")
+        ref, options = self._known(space_id)
+        names = tuple(dict.fromkeys((*options.secret_names, name)))
+        return self._start(ref, replace(options, secret_names=names), {name: value})
+
+    def _known(self, space_id: str) -> tuple[SpaceRef, RunOptions]:
+        """The Space as it was last asked for."""
+        space = opened(self.desk.settings).space(space_id)
+        return space.ref, space.options
+
+    def _start(self, ref: SpaceRef, options: RunOptions, secrets: Mapping[str, str]) -> str:
+        return control.start(control.Request(ref=ref, options=options, secrets=secrets), self.desk.settings)
+
+    async def _make_room(self) -> None:
+        """Every model that nobody uses sleeps. One that is asked for meanwhile stays, and the core says so."""
+        await self.playground.core.look()
+        resident = [model.name for model in self.playground.core.models if model.residency == _RESIDENT]
+        if not resident:
+            raise PlaygroundError(
+                "No model is in memory that could sleep.", hint="Stop another Space, or choose a larger GPU."
+            )
+        client = await self.playground.core.client()
+        for name in resident:
+            await client.sleep(name)
