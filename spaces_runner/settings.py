@@ -12,6 +12,7 @@ SHARE_SERVER = "https://api.gradio.app/v3/tunnel-request"
 # Gradio's own tunnel client, version 0.3, and the checksums that gradio.tunneling names for it.
 TUNNEL_CLIENT = "https://cdn-media.huggingface.co/frpc-gradio-0.3/frpc_{system}_{machine}"
 ENVIRONMENT_MARK = "environment.json"  # the file of an environment that is written last
+PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports from there; below is for root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +145,14 @@ class SpaceDirs:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings that `environ` (default: this process's) asks for. Raises ValueError on a number that is none."""
+    """The settings that `environ` (default: this process's) asks for. Raises ValueError on a number that cannot be."""
     env = os.environ if environ is None else environ
     defaults: dict[str, object] = {}
     for name in ("UID_BASE", "LOG_BYTES", "LOG_FILES", "PORT_BASE", "DISK_FLOOR_BYTES"):
         if value := env.get(f"SPACES_RUNNER_{name}"):
             defaults[name.lower()] = _number(f"SPACES_RUNNER_{name}", value)
+    if "port_base" in defaults and defaults["port_base"] not in PORT_BASES:
+        raise ValueError(f"SPACES_RUNNER_PORT_BASE must be from {PORT_BASES[0]} to {PORT_BASES[-1]}")
     return Settings(
         home=str(Path(env.get("SPACES_RUNNER_HOME") or _default_home()).absolute()),
         hf_endpoint=(env.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/"),

@@ -55,3 +55,13 @@ def test_a_secret_from_the_environment_is_not_warned_of(capsys: pytest.CaptureFi
 def test_a_setting_that_is_no_number_is_a_usage_error() -> None:
     with pytest.raises(typer.BadParameter, match="SPACES_RUNNER_UID_BASE must be a whole number"):
         make_face({"SPACES_RUNNER_UID_BASE": "many"}, as_json=False)
+
+
+@pytest.mark.parametrize(("base", "accepted"), [(0, False), (1023, False), (1024, True), (57535, True), (57536, False)])
+def test_ports_for_spaces_must_be_ports(base: int, accepted: bool) -> None:
+    environ = {"SPACES_RUNNER_PORT_BASE": str(base)}
+    if accepted:
+        assert make_face(environ, as_json=False).settings.port_base == base
+        return
+    with pytest.raises(typer.BadParameter, match="must be from 1024 to 57535"):
+        make_face(environ, as_json=False)
