@@ -18,17 +18,26 @@ _ARGUMENTS = [
 ]
 
 
+def chromium() -> str | None:
+    """The system's Chromium."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before anything is started for a test that needs a browser: without one it is left out."""
+    if "browser" in getattr(item, "fixturenames", ()) and chromium() is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, once for a file. Its tests are skipped only where there is none.
+    """The system's Chromium, once for a file.
 
     Not once for all: while Playwright's synchronous interface is open an event loop counts as running in this thread,
     and every later test that starts one of its own would fail.
     """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
         yield started
         started.close()

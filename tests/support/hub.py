@@ -27,7 +27,7 @@ import pytest
 
 from spaces_runner.settings import Settings
 from tests.support.hub_faults import Fault, Served
-from tests.support.hub_repos import GIT_ENV, Contents, Repository
+from tests.support.hub_repos import GIT_ENV, Contents, Repository, need_git_lfs
 
 _BACKEND = "git http-backend"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -49,6 +49,8 @@ class Hub:
 
     def add_space(self, name: str, files: Contents, lfs: tuple[str, ...] = (), private: bool = False) -> str:
         """A new Space `owner/name`, in place of one of that name. Returns its commit."""
+        if lfs:
+            need_git_lfs()
         return self._add(f"spaces/{name}", files, lfs, private)
 
     def add_model(self, name: str, files: Contents, lfs: tuple[str, ...] = (), private: bool = False) -> str:
