@@ -22,7 +22,7 @@ from spaces_runner.environment.pythons import Python
 COMPILE_TIMEOUT_S = 900.0
 _TESTS = {"tests", "test", "__pycache__"}  # a third of all files, and hardly ever imported
 
-# Told of the modules that are compiled, of all that must be.
+# Told of the modules that have their byte code, of all.
 Told = Callable[[int, int], None]
 
 # Reads "source<TAB>name" lines. `name` is where the source will be; what cannot be compiled is left to the app.
@@ -62,11 +62,16 @@ def write(site: Path, final: Path, python: Python, store: Path, told: Told) -> W
     store = store / python.tag
     store.mkdir(mode=0o755, parents=True, exist_ok=True)
     sources = list(_sources(site, python, store))
-    missing = [source for source in sources if not _link(source.kept, source.target)]
-    _compile(missing, site, final, python, told)
+    missing: list[_Source] = []
+    for number, source in enumerate(sources, 1):
+        if not _link(source.kept, source.target):
+            missing.append(source)
+        told(number - len(missing), len(sources))
+    linked = len(sources) - len(missing)
+    _compile(missing, site, final, python, lambda compiled: told(linked + compiled, len(sources)))
     for source in missing:
         _link(source.target, source.kept)
-    return Written(linked=len(sources) - len(missing), compiled=len(missing))
+    return Written(linked=linked, compiled=len(missing))
 
 
 def drop_unused(store: Path) -> int:
@@ -114,7 +119,7 @@ def _link(source: str, target: str) -> bool:
     return True
 
 
-def _compile(sources: list[_Source], site: Path, final: Path, python: Python, told: Told) -> None:
+def _compile(sources: list[_Source], site: Path, final: Path, python: Python, told: Callable[[int], None]) -> None:
     lines = [f"{source.path}\t{source.path.replace(str(site), str(final), 1)}\n" for source in sources]
     jobs = min(os.cpu_count() or 1, 1 + len(lines) // 100)
     counted, count = os.pipe()
@@ -124,7 +129,7 @@ def _compile(sources: list[_Source], site: Path, final: Path, python: Python, to
     finally:
         os.close(count)  # so that the last compiler's end is the end of what is read
     with os.fdopen(counted, "rb", buffering=0) as pipe:
-        in_time = _follow(pipe.fileno(), len(lines), told)
+        in_time = _follow(pipe.fileno(), told)
     for process in running:
         if not in_time:  # the app compiles the rest itself, each time it starts
             process.kill()
@@ -146,8 +151,8 @@ def _compiler(python: Python, lines: str, count: int) -> subprocess.Popen[bytes]
         )
 
 
-def _follow(descriptor: int, total: int, told: Told) -> bool:
-    """Tell of every byte until there are no more. Whether that was in time."""
+def _follow(descriptor: int, told: Callable[[int], None]) -> bool:
+    """Tell how many bytes came, until there are no more. Whether that was in time."""
     deadline, done = time.monotonic() + COMPILE_TIMEOUT_S, 0
     while (left := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select([descriptor], [], [], left)
@@ -156,5 +161,5 @@ def _follow(descriptor: int, total: int, told: Told) -> bool:
             return True
         if data:
             done += len(data)
-            told(done, total)
+            told(done)
     return False
