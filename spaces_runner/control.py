@@ -58,7 +58,7 @@ def start(request: Request, settings: Settings) -> str:
     raises CoreFailed where it does not come up.
     """
     _check(request)
-    gpu.require(request.options.gpu)
+    gpu.require(request.options.gpu, settings.visible_gpus)
     store = _swept(settings)
     variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)
@@ -89,7 +89,7 @@ def restart(space_id: str, settings: Settings) -> str:
     """
     store = opened(settings)
     space = store.space(space_id)
-    gpu.require(space.options.gpu)
+    gpu.require(space.options.gpu, settings.visible_gpus)
     stop(space_id, settings)
     variables = _of_model(space.options, settings)
     admission = store.readmit(space)

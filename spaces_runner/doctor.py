@@ -223,14 +223,18 @@ def pythons(settings: Settings) -> Check:
     return ok("pythons", ", ".join(found))
 
 
-def gpus(_settings: Settings) -> Check:
+def gpus(settings: Settings) -> Check:
     from spaces_runner.gpu import inventory
 
     try:
-        found = inventory()
+        found = inventory(settings.visible_gpus)
     except RunnerError as error:
         return warn("gpu", error.message, error.hint or "Install NVIDIA's driver.")
     if not found:
+        if settings.visible_gpus is not None and inventory():
+            return warn(
+                "gpu", "CUDA_VISIBLE_DEVICES leaves no GPU: Spaces run on the CPU", "Unset it, or name one in it."
+            )
         return warn("gpu", "no NVIDIA GPU: Spaces run on the CPU", "If there is one, install NVIDIA's driver.")
     return ok("gpu", ", ".join(f"{gpu.name} ({size(gpu.free_bytes)} of {size(gpu.total_bytes)} free)" for gpu in found))
 

@@ -22,11 +22,36 @@ _HARDWARE_GIB = (
 )  # fmt: skip
 
 
-def inventory() -> tuple[Gpu, ...]:
+def inventory(visible: str | None = None) -> tuple[Gpu, ...]:
     """The GPUs that NVML sees, in its order; of one that is partitioned (MIG), its parts.
 
-    One that does not answer, because it fell off the bus, say, is left out, and keeps its number.
+    One that does not answer, because it fell off the bus, say, is left out, and keeps its number. `visible` is what
+    the owner's CUDA_VISIBLE_DEVICES leaves (None: it is not set): a shared machine's scheduler gives cards that way.
     """
+    return allowed(_all(), visible)
+
+
+def allowed(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
+    """Those that `visible` names by index or by the beginning of a UUID, in its order, up to the first it gets wrong.
+
+    So CUDA reads it: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables
+    """
+    if visible is None:
+        return gpus
+    found: list[Gpu] = []
+    for word in visible.split(","):
+        named = [gpu for gpu in gpus if _names(word.strip(), gpu)]
+        if not named:
+            break
+        found += named[:1]
+    return tuple(dict.fromkeys(found))
+
+
+def _names(word: str, gpu: Gpu) -> bool:
+    return word == str(gpu.index) or (word.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(word))
+
+
+def _all() -> tuple[Gpu, ...]:
     if not _has_library():
         return ()
     try:
@@ -63,19 +88,19 @@ def choose(wanted: str, gpus: tuple[Gpu, ...], held: Mapping[str, int]) -> Gpu |
     there = ", ".join(f"{gpu.index} ({gpu.name}, {gpu.uuid})" for gpu in gpus) or "none"
     raise GpuUnavailable(
         f"There is no GPU {wanted!r} on this machine. There: {there}.",
-        hint="Take one of these, or auto, or none.",
+        hint="Take one of these, or auto, or none. CUDA_VISIBLE_DEVICES, where you have set it, leaves only some.",
     )
 
 
-def require(wanted: str) -> None:
+def require(wanted: str, visible: str | None = None) -> None:
     """Raises GpuUnavailable where a run asks for a particular GPU that is not here: to be asked before it is made."""
     if wanted not in (AUTO, NONE):
-        choose(wanted, inventory(), {})
+        choose(wanted, inventory(visible), {})
 
 
-def lease(store: Store, run_id: str, wanted: str) -> Gpu | None:
+def lease(store: Store, run_id: str, wanted: str, visible: str | None = None) -> Gpu | None:
     """Choose a GPU for a run and lease it until the run ends. Raises GpuUnavailable."""
-    gpus = () if wanted == NONE else inventory()
+    gpus = () if wanted == NONE else inventory(visible)
 
     def uuid(held: Mapping[str, int]) -> str | None:
         chosen = choose(wanted, gpus, held)

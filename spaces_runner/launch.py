@@ -45,7 +45,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
     env = {
         **_machine(python, dirs, settings, user),
         **_hub(checkout.ref, spec, gpu),
-        **_gpu(options, gpu),
+        **_gpu(options, gpu, settings),
         **{name: value for name, value in options.variables.items() if name not in RESERVED},
     }
     return LaunchPlan(
@@ -131,11 +131,11 @@ def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
     }
 
 
-def _gpu(options: RunOptions, gpu: Gpu | None) -> dict[str, str]:
-    """One card, or none where the owner says so. On a machine without any, nothing needs hiding."""
+def _gpu(options: RunOptions, gpu: Gpu | None, settings: Settings) -> dict[str, str]:
+    """One card, or none where the owner leaves none. On a machine without any, nothing needs hiding."""
     if gpu is not None:
         return {"CUDA_VISIBLE_DEVICES": gpu.uuid}
-    return {"CUDA_VISIBLE_DEVICES": ""} if options.gpu == "none" else {}
+    return {"CUDA_VISIBLE_DEVICES": ""} if options.gpu == "none" or settings.visible_gpus is not None else {}
 
 
 def _memory_gib() -> int:

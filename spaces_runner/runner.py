@@ -50,11 +50,11 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
     """Everything up to, and without, the start of the app. Raises the `RunnerError` of the stage that failed."""
     settings, options, user = job.settings, job.options, job.user
     dirs = settings.space(job.space_id)
-    gpu.require(options.gpu)  # better told before the downloads
+    gpu.require(options.gpu, settings.visible_gpus)  # better told before the downloads
     if job.ref.kind is RefKind.CORE:  # nothing is fetched or built
         from spaces_runner.core.plan import launch_plan
 
-        return launch_plan(options, settings, gpu.lease(Store(settings), job.run_id, options.gpu))
+        return launch_plan(options, settings, _lease(job))
     checkout = obtain(job.ref, dirs.app, settings, report)
     known = preparation.recall(job, checkout.commit)
     with report.step(Step.DETECT):
@@ -71,7 +71,7 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
     if not known:
         preparation.remember(job, checkout.commit, Preparation(spec=spec, environment=packages, patch=changes))
-    leased = gpu.lease(Store(settings), job.run_id, options.gpu)
+    leased = _lease(job)
     made_room = _make_room(job, leased, spec)
     found = (
         *checkout.findings,
@@ -131,6 +131,10 @@ def _patch(root: Path, spec: SpaceSpec) -> Patch:
     return patch_tree(root, spec)
 
 
+def _lease(job: Job) -> Gpu | None:
+    return gpu.lease(Store(job.settings), job.run_id, job.options.gpu, job.settings.visible_gpus)
+
+
 def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, ...]:
     """On the GPU that the Space gets, if it gets one."""
     if leased is None:
@@ -157,7 +161,7 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
             resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
         with report.step(Step.PATCH):
             changes = _patch(target, spec)
-    gpus = gpu.inventory()
+    gpus = gpu.inventory(settings.visible_gpus)
     return Inspection(
         checkout=_snapshot(checkout),
         files=checkout.files,

@@ -31,6 +31,7 @@ class Settings:
     find_links: tuple[str, ...] = ()
     ca_file: str | None = None
     python_dirs: tuple[str, ...] = ()
+    visible_gpus: str | None = None  # the owner's CUDA_VISIBLE_DEVICES: Spaces get none that it does not leave
     path: str = "/usr/local/bin:/usr/bin:/bin"
     uid_base: int = 61000
     log_bytes: int = 16 * 1024**2
@@ -166,6 +167,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         find_links=_words(env.get("UV_FIND_LINKS") or env.get("PIP_FIND_LINKS")),
         ca_file=env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or None,
         python_dirs=_python_dirs(env),
+        visible_gpus=env.get("CUDA_VISIBLE_DEVICES"),
         path=env.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
         **defaults,  # type: ignore[arg-type]  # numbers, by the loop above
     )

@@ -79,7 +79,8 @@ def preset_of(run: RunOptions) -> str:
 
 def launch_plan(run: RunOptions, settings: Settings, gpu: Gpu | None) -> LaunchPlan:
     """The Hub token is the owner's, who runs the core. It is in the process's environment alone."""
-    visible = {"CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else ""} if gpu or run.gpu == "none" else {}
+    told = gpu is not None or run.gpu == "none" or settings.visible_gpus is not None
+    visible = {"CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else ""} if told else {}
     token = {"HF_TOKEN": settings.hf_token} if settings.hf_token else {}
     return LaunchPlan(
         argv=run.app_args,

@@ -110,7 +110,7 @@ def log_follow(settings: Settings) -> Iterator[str]:
 
 
 def _start(settings: Settings, options: RunOptions) -> None:
-    gpu.require(options.gpu)
+    gpu.require(options.gpu, settings.visible_gpus)
     store = opened(settings)
     keys.directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     admission = store.admit(REF, options)

@@ -12,7 +12,7 @@ import pytest
 
 from spaces_runner import gpu
 from spaces_runner.errors import GpuUnavailable
-from spaces_runner.settings import Settings
+from spaces_runner.settings import Settings, read_settings
 from spaces_runner.store import Store
 from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef
 from tests.support.nvml import Nvml
@@ -86,6 +86,28 @@ def test_what_a_driver_says(driver: Look) -> None:
         Gpu(index=0, uuid="GPU-1", name="NVIDIA H100 80GB HBM3", total_bytes=80 * GIB, free_bytes=79 * GIB),
         Gpu(index=1, uuid="GPU-2", name="Tesla T4", total_bytes=15 * GIB, free_bytes=14 * GIB),
     )
+
+
+@pytest.mark.parametrize(
+    ("visible", "left"),
+    [
+        (None, ["GPU-1", "GPU-2"]),
+        ("1,0", ["GPU-2", "GPU-1"]),
+        ("GPU-2", ["GPU-2"]),
+        (" 1 , 1", ["GPU-2"]),
+        ("0,7,1", ["GPU-1"]),  # what follows a mistake does not count
+        ("", []),
+        ("-1", []),
+        ("GPU-", ["GPU-1"]),
+    ],
+)
+def test_the_owners_own_cards_are_those_of_spaces(driver: Look, visible: str | None, left: list[str]) -> None:
+    driver(Nvml(H100, T4))
+    assert [one.uuid for one in gpu.inventory(visible)] == left
+    assert read_settings({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {}).visible_gpus == visible
+    if "GPU-1" not in left:
+        with pytest.raises(GpuUnavailable, match="There: "):
+            gpu.require("0", visible)
 
 
 def test_a_driver_that_does_not_fit_its_library_has_no_gpu(driver: Look) -> None:

@@ -125,6 +125,11 @@ def test_the_gpu_it_sees(wanted: str, gpu: Gpu | None, expected: str | None) -> 
     assert env["ACCELERATOR"] == ("nvidia-h200" if gpu else "none")
 
 
+def test_gpus_that_the_owner_does_not_see_are_hidden_from_spaces() -> None:
+    assert plan(settings=replace(SETTINGS, visible_gpus="")).env["CUDA_VISIBLE_DEVICES"] == ""
+    assert plan(settings=replace(SETTINGS, visible_gpus="1"), gpu=GPU).env["CUDA_VISIBLE_DEVICES"] == "GPU-abc"
+
+
 def test_own_certificates_are_handed_on() -> None:
     assert "SSL_CERT_FILE" not in plan().env
     env = plan(settings=replace(SETTINGS, ca_file="/ca.pem")).env
