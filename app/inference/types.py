@@ -230,6 +230,7 @@ class ModelStatus:
     card: ModelCard
     residency: Residency
     device: str = ""  # cpu, cuda:0
+    promised_bytes: int = 0  # leased for what is being loaded or woken, and perhaps not taken up yet
     weight_bytes: int = 0
     kv_bytes: int = 0
     kv_tokens: int = 0  # how many fit

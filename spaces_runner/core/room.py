@@ -1,6 +1,7 @@
 """Has the core make room on a GPU for a Space that is about to start: its idle models go to sleep in host memory.
 
 What the Space may take is promised to it in the ledger until it runs, so that the core does not take it back meanwhile.
+Likewise what the core has leased for a model that it is loading is not free, though nobody has taken it yet.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def make(
         with httpx.Client(
             base_url=core.url or "", headers={"Authorization": f"Bearer {core.token}"}, timeout=SLEEP_S, trust_env=False
         ) as client:
-            for name in _idle(client):
-                if _free(gpu, inventory) >= enough:
+            for name, leased in _idle(client):
+                if _free(gpu, inventory) - leased >= enough:
                     break
                 client.post(f"/v1/models/{name}/sleep").raise_for_status()
                 slept.append(name)
@@ -60,17 +61,17 @@ def _core_on_the_same(run_id: str, store: Store, settings: Settings) -> CoreStat
     return service.status_of(run, settings)
 
 
-def _idle(client: httpx.Client) -> Iterator[str]:
-    """Models that are resident and unused, one of each base, as they are when each is asked for."""
+def _idle(client: httpx.Client) -> Iterator[tuple[str, int]]:
+    """Models that are resident and unused, as they are when each is asked for; and the bytes leased meanwhile."""
     asked: set[str] = set()
     while True:
         answer = client.get("/v1/models").raise_for_status()
-        idle = (model["id"] for model in answer.json()["data"] if _is_idle(model) and model["id"] not in asked)
-        name = next(idle, None)
+        models = answer.json()["data"]
+        name = next((model["id"] for model in models if _is_idle(model) and model["id"] not in asked), None)
         if name is None:
             return
         asked.add(name)
-        yield name
+        yield name, max(int(model["promised_bytes"]) for model in models)  # one model moves at a time
 
 
 def _is_idle(model: dict[str, Any]) -> bool:

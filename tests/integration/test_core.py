@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.inference.types import Residency
 from spaces_runner import control, core, gpu, secrets
 from spaces_runner.core import Command, CoreStatus, keys, link, room, service
 from spaces_runner.errors import BadOption, CoreFailed, UnknownSpace
@@ -243,6 +244,17 @@ def test_what_is_free_already_wakes_nobody_from_work(settings: Settings) -> None
         run_id = neighbours(settings, url)
         httpx.post(f"{url}/v1/models/alpaca/load", headers={"Authorization": f"Bearer {SCRIPTED_TOKEN}"})
         assert room.make(run_id, CARD, None, settings, lambda: (replace(CARD, free_bytes=60 * GIB),)) == ()
+
+
+def test_what_the_core_is_about_to_take_is_not_free(settings: Settings) -> None:
+    """A model is being loaded: the driver does not know of it yet, the core's lease does."""
+    scripted = ScriptedService(residency={"llava": Residency.LOADING}, promised={"llava": 10 * GIB})
+    with serving(scripted) as url:
+        run_id = neighbours(settings, url)
+        httpx.post(f"{url}/v1/models/alpaca/load", headers={"Authorization": f"Bearer {SCRIPTED_TOKEN}"})
+        found = room.make(run_id, CARD, "t4-small", settings, lambda: (replace(CARD, free_bytes=20 * GIB),))
+    assert [finding.code for finding in found] == ["core-made-room"]
+    assert scripted.residency["alpaca"] is Residency.ASLEEP
 
 
 def test_a_core_that_does_not_answer_keeps_no_space_from_its_start(settings: Settings) -> None:

@@ -110,6 +110,7 @@ class ScriptedService:
     cancelled: dict[str, float] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     residency: dict[str, Residency] = field(default_factory=dict)
+    promised: dict[str, int] = field(default_factory=dict)  # bytes
 
     def cards(self) -> tuple[ModelCard, ...]:
         return self.offered
@@ -120,7 +121,14 @@ class ScriptedService:
     def _status(self, one: ModelCard) -> ModelStatus:
         residency = self.residency.get(one.name, Residency.ABSENT)
         size = 1000 if residency is Residency.RESIDENT else 0
-        return ModelStatus(card=one, residency=residency, device="cpu", weight_bytes=size, kv_tokens=size)
+        return ModelStatus(
+            card=one,
+            residency=residency,
+            device="cpu",
+            promised_bytes=self.promised.get(one.name, 0),
+            weight_bytes=size,
+            kv_tokens=size,
+        )
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
         self.requests.append(request)

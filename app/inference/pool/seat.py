@@ -94,6 +94,7 @@ class Seat:
             card=card,
             residency=self.state,
             device=("cpu" if self.parked else device) if self.weight_bytes else "",
+            promised_bytes=self.promised,
             weight_bytes=self.weight_bytes,
             kv_bytes=self.kv_bytes if stats else 0,
             kv_tokens=stats.kv_tokens if stats else 0,

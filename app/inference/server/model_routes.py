@@ -91,6 +91,7 @@ def _described(status: ModelStatus, created: int) -> Json:
         "tgi": f"/tgi/{card.name}",
         "residency": status.residency.value,
         "device": status.device,
+        "promised_bytes": status.promised_bytes,
         "weight_bytes": status.weight_bytes,
         "kv_bytes": status.kv_bytes,
         "kv_tokens": status.kv_tokens,
