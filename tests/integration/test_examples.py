@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,28 @@ def test_hello_interface_greets_and_has_a_link(shared_settings: Settings, share:
         control.remove(status.id, settings)
 
 
-@pytest.mark.network_index
-def test_phrase_chat_comes_over_lfs_and_answers(shared_settings: Settings, share: Share, hub: Hub) -> None:
+def of_directory(hub: Hub) -> str:
+    return str(EXAMPLES / "phrase-chat")
+
+
+def over_lfs(hub: Hub) -> str:
+    """As it is on the Hub, whose own .gitattributes make an LFS object of the phrases."""
     files = {
         str(path.relative_to(EXAMPLES / "phrase-chat")): path.read_bytes()
         for path in (EXAMPLES / "phrase-chat").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     hub.add_space("examples/phrase-chat", files, lfs=("*.npz",))
+    return "examples/phrase-chat"
+
+
+@pytest.mark.network_index
+@pytest.mark.parametrize("source", [over_lfs, of_directory])
+def test_phrase_chat_answers_wherever_it_is_kept(
+    shared_settings: Settings, share: Share, hub: Hub, source: Callable[[Hub], str]
+) -> None:
     settings = share.settings(hub.settings(shared_settings))
-    status = launch("examples/phrase-chat", settings)
+    status = launch(source(hub), settings)
     try:
         assert "thousands of small cores" in call(status, "/chat", "What is a GPU?")
         assert status.share_url
