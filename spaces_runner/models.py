@@ -213,8 +213,8 @@ def _unfetched(entry: str, problem: str) -> Finding:
         message=f"The model {entry.split(maxsplit=1)[0][:80]!a} was not fetched beforehand."
         if entry.split()
         else "An empty entry.",
-        remedy="If the app needs it: check its name, and that this machine reaches the Hub. Private and gated ones need a"
-        " token: --secret HF_TOKEN",
+        remedy="If the app needs it: check its name, and that this machine reaches the Hub. "
+        "Private and gated ones need a token: --secret HF_TOKEN",
         lines=(problem,),
     )
 
