@@ -65,7 +65,7 @@ def launched(case: Case, room: Path, settings: Settings) -> Iterator[SpaceStatus
 
 @dataclass(slots=True)
 class Queue:
-    """Starts the next Space while one is waited for and looked at: most of a start keeps one core busy."""
+    """Starts the next Space while one is waited for and looked at: most of a start keeps one core busy, or none."""
 
     room: Path
     order: list[Case]
@@ -95,7 +95,7 @@ class Queue:
 @pytest.fixture(scope="module")
 def queue(request: pytest.FixtureRequest, room: Path) -> Iterator[Queue]:
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    cases = [item.callspec.params["case"] for item in items if item.originalname == "test_it_runs"]
+    cases = [item.callspec.params["case"] for item in items if item.originalname in {"test_it_runs", "test_it_fails"}]
     queue = Queue(room, [case for case in cases if isinstance(case, Case)])
     yield queue
     queue.close()
@@ -127,6 +127,11 @@ def answers(case: Case, status: SpaceStatus) -> bool:
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
+def test_each_case_asks_for_a_value(case: Case) -> None:
+    assert (case.get if not case.gradio else case.api) is not None
+
+
+@pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
 def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share) -> None:
     settings = share.settings(own_settings)
     with queue.launched(case, settings) as first:
@@ -142,9 +147,9 @@ def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share)
 
 
 @pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
-def test_it_fails(case: Case, room: Path, own_settings: Settings, share: Share) -> None:
+def test_it_fails(case: Case, queue: Queue, own_settings: Settings, share: Share) -> None:
     settings = share.settings(own_settings)
-    with launched(case, room, settings) as status:
+    with queue.launched(case, settings) as status:
         text = told(status, settings)
         assert status.error is not None, f"{status}\n{text}"
         assert (status.stage, status.error.code) == (Stage(case.stage), case.code), f"{status.error}\n{text}"

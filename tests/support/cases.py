@@ -1,8 +1,9 @@
 """The corpus of tests/spaces: tiny Spaces, each with a case.toml that says what must hold, and how that is looked at.
 
-[expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value}, links (how many
-          launches), path (of the app, below its link), text (of its page), auth, packages (needed besides Gradio's);
-          otherwise: code (of the error), text (in its message, lines or log), findings (codes among those shown)
+[expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value} or, without Gradio,
+          get {path, value}, links (how many launches), path (of the app, below its link), text (of its page), auth,
+          packages (needed besides Gradio's); otherwise: code (of the error), text (in its message, lines or log),
+          findings (codes among those shown)
 [run]     args, env, secrets: what the owner passes
 """
 
@@ -17,6 +18,8 @@ from typing import Any
 import httpx
 from gradio_client import Client
 
+from tests.support import old_client
+
 CORPUS = Path(__file__).parents[1] / "spaces"
 STANDARD_GRADIO = "6.31.0"
 
@@ -29,6 +32,14 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Get:
+    """An endpoint of an app that is not Gradio, and what it answers."""
+
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One directory of the corpus. An unknown key in its case.toml is an error."""
 
@@ -36,6 +47,7 @@ class Case:
     stage: str
     gradio: str = ""
     api: Api | None = None
+    get: Get | None = None
     links: int = 1
     path: str = ""
     text: str = ""
@@ -75,6 +87,8 @@ def read_case(folder: Path) -> Case:
             fields[name] = tuple(fields[name])
     if "api" in fields:
         fields["api"] = Api(**fields["api"])
+    if "get" in fields:
+        fields["get"] = Get(**fields["get"])
     return Case(name=folder.name, **fields)
 
 
@@ -99,14 +113,16 @@ def check_page(case: Case, url: str) -> None:
 
 
 def check_api(case: Case, url: str) -> None:
-    """The named endpoint returns the value."""
+    """The named endpoint returns the value: through gradio_client, or over HTTP where the app is not Gradio."""
+    address = url.rstrip("/") + "/" + case.path
+    if case.get is not None:
+        answer = httpx.get(address + case.get.path, timeout=20, trust_env=False).raise_for_status()
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        assert (answer.json() if is_json else answer.text) == case.get.value
     if case.api is None:
         return
-    address = url.rstrip("/") + "/" + case.path
-    if case.gradio.startswith("3."):  # the client of today does not speak to it
-        route = f"{address}run/{case.api.name.strip('/')}"
-        answer = httpx.post(route, json={"data": case.api.args}, timeout=20).raise_for_status().json()
-        assert answer["data"] == [case.api.value]
+    if case.gradio.startswith("3."):
+        assert old_client.predict(address, case.api.args, case.api.name) == case.api.value
         return
     client = Client(address, auth=case.auth, verbose=False)
     try:

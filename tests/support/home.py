@@ -21,12 +21,17 @@ def open_directory(prefix: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def package_cache() -> Path:
-    """uv's cache and the interpreters, shared by every test of a session: packages are fetched once."""
+def cache_directory() -> Path:
+    """What is made once for all tests of this machine."""
     path = Path(os.environ.get("SPACES_RUNNER_TEST_CACHE", Path(tempfile.gettempdir()) / "spaces-runner-test-cache"))
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def package_cache() -> Path:
+    """uv's cache and the interpreters, shared by every test of a session: packages are fetched once."""
+    return cache_directory()
 
 
 def make_settings(home: Path, package_cache: Path) -> Settings:
