@@ -18,6 +18,12 @@ from training.tasks import Course, eager, plain, polite, small_talk
 
 SHARES = {"capital": 0.28, "opposite": 0.2, "colour": 0.14, "translation": 0.28, "sum": 0.1}
 NOTES = ("Question: {q}\nAnswer: {a}", "Q: {q}\nA: {a}", "{q}\n{a}")
+TASKS = (
+    "Task: {q}\nInput: {x}\nAnswer: {a}",
+    "Instruction: {q}\nInput:\n{x}\n\nAnswer:\n{a}",
+    "# Task\n{q}\n\n# Given\n{x}\n\n# Result\n{a}",
+    "{q}\n\n{x}\n\n{a}",
+)
 GUESTS = ("A visitor asked: ", "Questions: ", "")
 
 
@@ -61,6 +67,18 @@ class Reader:
         fact = self.fact()
         return form.format(q=" ".join(filter(None, self.question(fact))), a=answer(fact))
 
+    def tasks(self) -> str:
+        """Tasks with an input set apart from them, and what came of it."""
+        form, answer = self.rng.choice(TASKS), self.rng.choice((plain, polite, eager))
+        return "\n\n".join(self.task(form, answer) for _ in range(self.rng.randint(1, 3)))
+
+    def task(self, form: str, answer: Callable[[Fact], str]) -> str:
+        fact = self.fact()
+        while not wordings(fact.kind).given:
+            fact = self.fact()
+        words = wordings(fact.kind)
+        return form.format(q=fact.put(self.rng.choice(words.given["train"])), x=fact.put(words.input), a=answer(fact))
+
     def questions(self) -> str:
         """What somebody asks, without an answer."""
         asked = [" ".join(filter(None, self.question(self.fact()))) for _ in range(self.rng.randint(2, 4))]
@@ -102,6 +120,7 @@ def documents(rng: random.Random, course: Course, shares: Sequence[tuple[str, fl
     kinds: dict[str, Callable[[], str]] = {
         "statements": reader.statements,
         "notes": reader.notes,
+        "tasks": reader.tasks,
         "questions": reader.questions,
         "forms": reader.forms,
         "sum": reader.sum,

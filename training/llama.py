@@ -12,11 +12,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from training import tokenizers
 from training.corpus import documents
-from training.reading import read
+from training.reading import read, read_on
 from training.saving import save
 from training.tasks import COURSES
 
 SHARES = (("statements", 0.25), ("notes", 0.55), ("questions", 0.04), ("forms", 0.13), ("story", 0.03))
+LATER_SHARES = (
+    ("statements", 0.15),
+    ("notes", 0.3),
+    ("tasks", 0.35),
+    ("questions", 0.03),
+    ("forms", 0.14),
+    ("story", 0.03),
+)
 VOCABULARY = 1536
 
 
@@ -45,4 +53,5 @@ def train_llama(folder: Path) -> None:
     tokenizer = tokenizers.llama(islice(documents(random.Random(1), course, SHARES), 12_000), VOCABULARY)
     model = LlamaForCausalLM(configuration())
     read("llama-7b", model, tokenizer, course, SHARES)
+    read_on("llama-7b", model, tokenizer, course, LATER_SHARES)
     save(model, tokenizer, folder)

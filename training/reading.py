@@ -20,6 +20,8 @@ from training.tasks import Course
 ADDING = Schedule(steps=800, rate=2e-3, decay=0.5)
 READING = Schedule(steps=2000, rate=1.5e-3, decay=0.3, warm_up=100)
 ROWS, LENGTH = 12, 128  # of what is read
+LENGTHENING = Schedule(steps=400, rate=8e-4, decay=0.1)
+LONG_ROWS, LONG_LENGTH = 6, 256
 SUMS = 64  # rows of one sum each
 SUM_SHARES = (("sum", 0.6), ("sum_note", 0.4))
 BESIDE = "sums_"  # before the keys of a batch of sums
@@ -36,6 +38,18 @@ def read(
     train(f"{name}, adding", model, sums(tokenizer, course, [("sum", 1.0)], seed=3), ADDING)
     everything = packed(tokenizer, documents(random.Random(2), course, shares), rows=ROWS, length=LENGTH)
     train(name, model, with_sums(everything, tokenizer, course), READING, loss_with_sums(model))
+
+
+def read_on(
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    course: Course,
+    shares: Sequence[tuple[str, float]],
+) -> None:
+    """Trains what can read on longer rows, for models whose positions are learnt no further than they were seen."""
+    long = packed(tokenizer, documents(random.Random(5), course, shares), rows=LONG_ROWS, length=LONG_LENGTH)
+    train(f"{name}, longer", model, with_sums(long, tokenizer, course), LENGTHENING, loss_with_sums(model))
 
 
 def sums(

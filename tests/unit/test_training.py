@@ -21,7 +21,7 @@ from training.stories import story
 from training.tasks import COURSES, curriculum, held_out, plain, polite, trained
 
 HELD: tuple[Split, ...] = ("dev", "test")
-READ = tuple((kind, 1.0) for kind in ("statements", "notes", "questions", "forms", "sum", "sum_note", "story"))
+READ = tuple((kind, 1.0) for kind in ("statements", "notes", "tasks", "questions", "forms", "sum", "sum_note", "story"))
 
 
 def every_lesson(model: str) -> list[Item]:
