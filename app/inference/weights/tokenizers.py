@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from app.inference.errors import WeightsCorrupt, WeightsMissing
+from app.inference.errors import InferenceError, WeightsCorrupt, WeightsMissing
 from app.inference.types import Family
 from app.inference.weights import pieces
 from app.inference.weights.files import read_json
@@ -36,7 +36,9 @@ def load(directory: Path, family: Family) -> PreTrainedTokenizerBase:
     _check(directory / "tokenizer.json")
     try:
         tokenizer = read(directory)
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except InferenceError:
+        raise
+    except Exception as error:  # tokenizers has no type of its own: what it cannot read is a bare Exception
         raise WeightsCorrupt(f"The tokenizer in {directory} cannot be read: {error}.") from error
     tokenizer.clean_up_tokenization_spaces = False  # what is streamed token by token cannot be tidied afterwards
     return tokenizer

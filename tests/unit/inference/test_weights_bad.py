@@ -146,6 +146,26 @@ def test_a_tokenizer_that_is_none(name: str, tmp_path: Path) -> None:
     assert "tokenizer" in error.message
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"model": "BPE"},
+        {"model": {"type": "BPE", "vocab": [1, 2], "merges": []}},
+        {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["b", "c"]]}},
+        {"decoder": {"type": "Unheard"}},
+        {"added_tokens": [{"content": "<s>"}]},
+    ],
+    ids=["model", "vocabulary", "merges", "decoder", "added"],
+)
+def test_a_tokenizer_that_is_broken_inside(part: dict[str, Any], tmp_path: Path) -> None:
+    checkpoints.write_llama(tmp_path, checkpoints.llama(), "bin")
+    path = tmp_path / "tokenizer.json"
+    checkpoints.write_json(path, json.loads(path.read_text()) | part)
+    error = refused(card(tmp_path))
+    assert isinstance(error, WeightsCorrupt)
+    assert f"The tokenizer in {tmp_path} cannot be read" in error.message
+
+
 def test_an_index_that_promises_more_than_its_shards_hold(tmp_path: Path) -> None:
     checkpoints.write_llama(tmp_path, checkpoints.llama(), "safetensors-sharded")
     path = tmp_path / "model.safetensors.index.json"
