@@ -55,8 +55,7 @@ class Admission:
     def _seated(self, ticket: Ticket, grant: Grant, key: Ids, pictures: Pictures | None) -> Running:
         sequence = ticket.sequence
         seed = seed_of(sequence)
-        prompt = torch.tensor(sequence.prompt_ids)
-        seat = self._seats.take(sequence.sampling, seed, prompt)
+        seat = self._seats.take(sequence.sampling, seed, sequence.prompt_ids)
         adapter = self._adapters[sequence.adapter] if sequence.adapter else BASE
         self._seats.settle(seat, adapter, grant)
         return Running(

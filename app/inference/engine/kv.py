@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.inference.engine.transfer import sent
 from app.inference.families.base import KvShape
 from app.inference.families.flat import Arena, Place
 
@@ -78,7 +79,7 @@ class Grant:
         first, last = int(self.slots[0]), int(self.slots[tokens - 1])
         if last - first == tokens - 1 and self._ascending(tokens):
             return slice(first, last + 1)
-        return torch.from_numpy(self.slots[:tokens]).to(device)
+        return sent(self.slots[:tokens], device)
 
     def _ascending(self, tokens: int) -> bool:
         return bool((np.diff(self.slots[:tokens]) == 1).all())
@@ -171,7 +172,7 @@ class KvStore:
 
     def _copy(self, source: Ids, target: Ids, first: int) -> None:
         device = self.arena.keys[0].device
-        origin, goal = (torch.from_numpy(slots[first:]).to(device) for slots in (source, target))
+        origin, goal = (sent(slots[first:], device) for slots in (source, target))
         for tensor in (*self.arena.keys, *self.arena.values):
             tensor.index_copy_(1, goal, tensor.index_select(1, origin))
 

@@ -9,6 +9,7 @@ import torch
 
 from app.inference.engine.admission import Admission
 from app.inference.engine.detokenise import Decode
+from app.inference.engine.graphs import CudaRecorder
 from app.inference.engine.kv import KvStore
 from app.inference.engine.lora import Route
 from app.inference.engine.runner import Runner
@@ -86,5 +87,5 @@ def _static(plan: Blueprint, store: KvStore, seats: Seats) -> StaticDecoder | No
         route=plan.route,
         device=plan.loaded.device,
         gather_tokens=plan.limits.gather_tokens,
-        graphs=cuda and plan.loaded.precision is not Precision.INT8,
+        record=CudaRecorder() if cuda and plan.loaded.precision is not Precision.INT8 else None,
     )

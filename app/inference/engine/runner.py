@@ -17,8 +17,9 @@ from app.inference.engine.plan import Part, Plan
 from app.inference.engine.sampling import Draw, Mode, sample
 from app.inference.engine.seats import Seats
 from app.inference.engine.static import StaticDecoder
+from app.inference.engine.transfer import sent
 from app.inference.families.base import FlatModel
-from app.inference.families.flat import ByRow, Chunk, Decode, FlatBatch, Gathered, causal
+from app.inference.families.flat import ByRow, Chunk, Decode, FlatBatch, causal
 
 Drawn = tuple[Running, int, float]  # a sequence, its next token, and that token's log-probability
 
@@ -45,6 +46,8 @@ class Runner:
 
     def run(self, plan: Plan) -> list[Drawn]:
         """The next tokens. It may be run again, whole or in parts, after it failed: what it writes is the same."""
+        if self._static is not None:  # rows that are padded to one length stand together
+            plan = Plan(tuple(sorted(plan.rows, key=lambda one: one.computed, reverse=True)), plan.parts)
         asked = reduce(or_, (one.mode for one in plan.sampled), Mode())
         if self._static is not None and not plan.parts and self._static.takes(plan.rows):
             return _drawn(plan.rows, self._static.run(plan.rows, asked))
@@ -83,8 +86,7 @@ class Runner:
             return ByRow([one.grant.place(one.computed + 1, self._device) for one in rows])
         lengths = self._tensor([one.computed + 1 for one in rows])
         seats = self._tensor([one.seat for one in rows])
-        longest = max(one.computed + 1 for one in rows)
-        return Gathered(self._seats.places[seats, :longest], lengths)
+        return self._static.lookup(rows, seats, lengths)
 
     def _chunks(self, plan: Plan) -> tuple[Chunk, ...]:
         chunks, first = [], len(plan.rows)
@@ -119,7 +121,7 @@ class Runner:
         self._route.follow(self._tensor(np.repeat([one.adapter for one in members], counts)))
 
     def _tensor(self, numbers: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
-        return torch.from_numpy(np.asarray(numbers, dtype=np.int64)).to(self._device)
+        return sent(numbers, self._device)
 
 
 def _sampled_at(plan: Plan) -> list[int]:
@@ -138,7 +140,7 @@ def _show(part: Part, embeds: Tensor) -> None:
     if pictures is None or pictures.features is None:
         return
     first, last = np.searchsorted(pictures.positions, [part.start, part.end])
-    at = torch.from_numpy(pictures.positions[first:last] - part.start).to(embeds.device)
+    at = sent(pictures.positions[first:last] - part.start, embeds.device)
     embeds[at] = pictures.features[first - pictures.skipped : last - pictures.skipped].to(embeds.dtype)
 
 

@@ -67,8 +67,7 @@ def sample(logits: Tensor, seats: Seats, draw: Draw, asked: Mode) -> tuple[Tenso
     if asked.random:
         drawn = _draw(scores, seats, draw, asked)
         tokens = torch.where(seats.top_k[draw.seats] == 1, tokens, drawn)
-    chosen = raw.gather(1, tokens[:, None])[:, 0]
-    return tokens, chosen - raw.logsumexp(dim=-1)
+    return tokens, raw.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
 def penalise(scores: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
 
 from app.inference.engine.kv import Grant
+from app.inference.engine.transfer import sent
 from app.inference.types import SamplingParams
 
 COLDEST = 1e-3  # a temperature below it chooses the likeliest token anyway, and may divide a score beyond all numbers
@@ -31,8 +33,8 @@ class Seats:
     def free(self) -> int:
         return len(self._free)
 
-    def take(self, params: SamplingParams, seed: int, prompt: Tensor) -> int:
-        """A seat for a request. `prompt` [n]: its token ids."""
+    def take(self, params: SamplingParams, seed: int, prompt: Sequence[int]) -> int:
+        """A seat for a request. `prompt`: its token ids."""
         seat = self._free.pop()
         self.temperature[seat] = 1.0 if params.greedy else max(params.temperature, COLDEST)
         self.top_p[seat] = params.top_p
@@ -41,13 +43,13 @@ class Seats:
         self.seed[seat] = seed
         self.seen[seat] = False
         if params.repetition_penalty != 1:
-            self.seen[seat, prompt.to(self.seen.device)] = True
+            self.seen[seat, sent(prompt, self.seen.device)] = True
         return seat
 
     def settle(self, seat: int, adapter: int, grant: Grant) -> None:
         """What belongs to the seat besides sampling: the index of its adapter, and its room in the arena."""
         self.adapter[seat] = adapter
-        self.places[seat, : len(grant.slots)] = torch.from_numpy(grant.slots).to(self.places.device)
+        self.places[seat, : len(grant.slots)] = sent(grant.slots, self.places.device)
 
     def leave(self, seat: int) -> None:
         self._free.append(seat)

@@ -59,7 +59,7 @@ class Limits:
     quantum: int = 512  # tokens a client is served before it is the next one's turn
     reuse: bool = True  # keep the keys and values of what ended, for the next turn of its chat
     static: bool | None = None  # decode in buckets of fixed shapes; None: on CUDA, where graphs need them
-    gather_tokens: int = 131072  # copied at most by a decoding step of fixed shapes, padding included
+    gather_tokens: int = 131072  # copied by each layer of a step of fixed shapes at most; `flat.AT_ONCE` at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

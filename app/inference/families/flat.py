@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 Place = slice | Tensor  # where in the arena the tokens of a sequence lie, in order: one run, or an index [n]
+AT_ONCE = 32768  # tokens whose keys and values are copied at a time: 512 MiB of a 7B model in 16 bits
 BIAS_ELEMENTS = 1 << 25  # of an ALiBi bias held at a time: long prompts are attended to in blocks of queries
 
 
@@ -108,12 +109,23 @@ class Gathered:
         self._mask: Tensor | None = None  # the same for every layer
 
     def __call__(self, query: Tensor, keys: Tensor, values: Tensor, layer: Layer) -> Tensor:
-        heads, rows, size = query.shape
         if self._mask is None:
             self._mask = self._masked(layer.alibi, query.dtype)
-        seen, held = (kept[:, self._index].transpose(0, 1) for kept in (keys, values))
+        rows, longest = self._index.shape
+        step = max(1, AT_ONCE // longest)
+        parts = [
+            self._of_rows(query[:, first : first + step], keys, values, layer.scale, slice(first, first + step))
+            for first in range(0, rows, step)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _of_rows(self, query: Tensor, keys: Tensor, values: Tensor, scale: float, some: slice) -> Tensor:
+        """query [heads, m, size]: of these rows alone."""
+        heads, rows, size = query.shape
+        mask = self._mask[some] if self._mask is not None else None
+        seen, held = (kept[:, self._index[some]].transpose(0, 1) for kept in (keys, values))
         grouped = query.transpose(0, 1).reshape(rows, seen.shape[1], -1, size)
-        found = scaled_dot_product_attention(grouped, seen, held, attn_mask=self._mask, scale=layer.scale)
+        found = scaled_dot_product_attention(grouped, seen, held, attn_mask=mask, scale=scale)
         return found.reshape(rows, heads, size)
 
     def _masked(self, alibi: Alibi | None, dtype: torch.dtype) -> Tensor:
@@ -122,6 +134,16 @@ class Gathered:
             return alibi.of_rows(self._lengths, longest, dtype)
         inside = torch.arange(longest, device=self._lengths.device) < self._lengths[:, None]
         return inside[:, None, None, :]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Some rows in one way, the next in another: each from its first row up to the one after its last."""
+
+    parts: Sequence[tuple[int, int, Decode]]
+
+    def __call__(self, query: Tensor, keys: Tensor, values: Tensor, layer: Layer) -> Tensor:
+        return torch.cat([way(query[:, first:last], keys, values, layer) for first, last, way in self.parts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
