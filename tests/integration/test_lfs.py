@@ -24,7 +24,7 @@ from spaces_runner.types import Step
 from tests.support.checkouts import Told, contents, leftovers, take
 from tests.support.hub import Hub
 from tests.support.hub_faults import Fault
-from tests.support.hub_repos import Executable, Raw, pointer
+from tests.support.hub_repos import Contents, Executable, Raw, pointer
 
 APP = {"app.py": "print('hi')\n"}
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can share a file that another user cannot change")
@@ -237,7 +237,7 @@ def test_the_disk_is_looked_at_before_anything_is_fetched(at_hub: Settings, hub:
 
 
 def test_what_is_copied_into_the_tree_counts_twice(at_hub: Settings, hub: Hub) -> None:
-    files = {**APP, "m.bin": b"m" * 5_000_000, "run.bin": Executable(b"#" * 20_000_000)}
+    files: Contents = {**APP, "m.bin": b"m" * 5_000_000, "run.bin": Executable(b"#" * 20_000_000)}
     hub.add_space("o/n", files, lfs=("*.bin",))
     how = room.sharing(at_hub.home_dir, at_hub.home_dir)
     copied = sum(size for size, executable in ((5, False), (20, True)) if how.copies(executable))
