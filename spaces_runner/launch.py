@@ -119,7 +119,6 @@ def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
         "SPACE_AUTHOR_NAME": owner,
         "SPACE_REPO_NAME": name,
         "SPACE_TITLE": spec.title or name,
-        "SPACE_HOST": "127.0.0.1",
         "ACCELERATOR": _slug(gpu.name) if gpu else "none",
         "CPU_CORES": str(len(os.sched_getaffinity(0))),
         "MEMORY": f"{_memory_gib()}Gi",

@@ -146,8 +146,10 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
 
 
 def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Path, run_id: str) -> dict[str, str]:
-    """The app's whole environment."""
+    """The app's whole environment. SPACE_HOST is the address of its first port, unless its owner says otherwise."""
+    host = {"SPACE_HOST": f"127.0.0.1:{ports.base}"} if "SPACE_ID" in plan.env else {}
     return {
+        **host,
         **plan.env,
         **{name: value for name, value in secrets.items() if name not in RESERVED},
         "GRADIO_SERVER_NAME": "127.0.0.1",

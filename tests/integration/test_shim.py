@@ -16,10 +16,13 @@ import pytest
 
 from spaces_runner import control
 from spaces_runner.logfile import dropped, files
+from spaces_runner.ports import PortBlock
 from spaces_runner.process import read_process
+from spaces_runner.secrets import Secrets
+from spaces_runner.shim.app import environment
 from spaces_runner.shim.supervisor import Backoff
 from spaces_runner.store import Store
-from spaces_runner.types import Exited, Failed, Stage, StageChanged
+from spaces_runner.types import Exited, Failed, LaunchPlan, Sdk, Stage, StageChanged
 from tests.support.shims import SERVE, Shim, Shims, files_with, until
 
 QUICK = Backoff(first_s=0.05, healthy_s=60.0, crashes=5)
@@ -134,6 +137,16 @@ def test_the_environment_is_the_plans_and_the_secrets_are_there(shims: Shims) ->
     control.stop(shim.id, shims.settings)
     holders = files_with(value, shims.settings.home_dir)
     assert holders == [str(shims.settings.secrets_dir / f"{shim.id}.json")]
+
+
+def test_a_space_is_told_where_it_answers() -> None:
+    def env(**given: str) -> dict[str, str]:
+        plan = LaunchPlan(argv=("python",), cwd="/", env=given, sdk=Sdk.GRADIO)
+        return environment(plan, Secrets(), PortBlock(base=20010), Path("/s"), "run-1")
+
+    assert env(SPACE_ID="owner/name")["SPACE_HOST"] == "127.0.0.1:20010"
+    assert env(SPACE_ID="owner/name", SPACE_HOST="my.example")["SPACE_HOST"] == "my.example"
+    assert "SPACE_HOST" not in env(), "the core is no Space"
 
 
 def test_secrets_are_in_no_argument(shims: Shims) -> None:
