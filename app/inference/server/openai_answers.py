@@ -59,7 +59,7 @@ class OpenAIStyle:
                 return _sse(self._chunk("", progress=_progress(event)))
 
     def broken(self, error: InferenceError) -> bytes:
-        return _sse(failures.openai_body(error))
+        return _sse(failures.openai_body(self._named(error)))
 
     def whole(self, result: Result) -> Response:
         choice = {**self._choice(result.finished), **self._content("message", result.text)}
@@ -73,7 +73,13 @@ class OpenAIStyle:
         return JSONResponse(body, headers=dict(self.headers))
 
     def refusal(self, error: InferenceError) -> Response:
-        return failures.openai_response(error)
+        return failures.openai_response(self._named(error))
+
+    def _named(self, error: InferenceError) -> InferenceError:
+        """A chat's prompt is its messages."""
+        if self.chat and error.param == "prompt":
+            error.param = "messages"
+        return error
 
     def _end(self, event: Finished) -> bytes:
         last = self._frame(self._kind)

@@ -108,7 +108,7 @@ class TgiStyle:
         return _sse(failures.tgi_body(error))
 
     def whole(self, result: Result) -> Response:
-        body: Json = {"generated_text": self._full(result.text)}
+        body: Json = {"generated_text": self._full(result.text), **self._label}
         if self.details:
             body["details"] = {
                 **_finish(result.finished, result.started),
@@ -127,7 +127,7 @@ class TgiStyle:
             self.held = (number, token, text)
             return b""
         self.said = token
-        return _sse(_event(number, _token(token, text)))
+        return _sse({**_event(number, _token(token, text)), **self._label})
 
     def _end(self, event: Finished) -> bytes:
         """The last token's event carries the whole text."""
@@ -142,7 +142,12 @@ class TgiStyle:
             "generated_text": self._full("".join(self.text)),
             "details": {**_finish(event, self.started), "input_length": event.usage.prompt_tokens},
         }
-        return _sse({**_event(event.usage.generated_tokens, last), **whole})
+        return _sse({**_event(event.usage.generated_tokens, last), **whole, **self._label})
+
+    @property
+    def _label(self) -> Json:
+        """Clients pass over a field that they do not know."""
+        return {"demo": True} if self.demo else {}
 
     def _full(self, text: str) -> str:
         return self.inputs + text if self.full_text else text

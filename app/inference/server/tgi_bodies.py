@@ -65,6 +65,8 @@ class Parameters(Body):
             raise BadSampling("top_p must be more than 0 and less than 1.", hint="Leave it out to have all tokens.")
         if self.top_k is not None and self.top_k <= 0:
             raise BadSampling("top_k must be strictly positive.", hint="Leave it out to have all tokens.")
+        if self.max_new_tokens is not None and self.max_new_tokens <= 0:
+            raise BadSampling("max_new_tokens must be strictly positive.", param="max_new_tokens")
         if self.truncate is not None and self.truncate <= 0:
             raise BadSampling("truncate must be strictly positive.", param="truncate")
 

@@ -279,8 +279,9 @@ def test_tokens_that_open_nothing(address: str) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_before_the_answer_have_a_status(client: openai.OpenAI, scripted: ScriptedService, stream: bool) -> None:
     scripted.script = lambda _: [PromptTooLong(900, 511)]
-    with pytest.raises(openai.UnprocessableEntityError, match="900 tokens; the model takes at most 511"):
+    with pytest.raises(openai.UnprocessableEntityError, match="900 tokens; the model takes at most 511") as long:
         client.chat.completions.create(model="alpaca", messages=ASK, stream=stream)
+    assert long.value.param == "messages"
     scripted.script = lambda _: [Overloaded("The queue is full.", retry_after=3)]
     with pytest.raises(openai.RateLimitError) as caught:
         client.chat.completions.create(model="alpaca", messages=ASK, stream=stream)

@@ -261,7 +261,7 @@ def test_what_is_not_said_is_the_protocols_own(http: httpx.Client, scripted: Scr
         ("top_k", 0, "top_k must be strictly positive"),
         ("truncate", 0, "truncate must be strictly positive"),
         ("repetition_penalty", 0, "repetition_penalty is 0.0; it must be more than 0"),
-        ("max_new_tokens", 0, "max_tokens is 0; it must be at least 1"),
+        ("max_new_tokens", 0, "max_new_tokens must be strictly positive"),
         ("max_new_tokens", "9", "parameters.max_new_tokens must be a whole number"),
         ("seed", -1, "seed is -1; it must be at least 0"),
         ("stop", "###", "parameters.stop must be a list"),
@@ -330,7 +330,11 @@ def test_health(address: str, scripted: ScriptedService) -> None:
 
 def test_answers_of_demo_weights_say_so(http: httpx.Client) -> None:
     for path in ("/tgi/storyteller", "/tgi/storyteller/generate", "/tgi/storyteller/generate_stream"):
-        assert post(http, path).headers["x-demo-weights"] == "true"
+        answer = post(http, path)
+        assert answer.headers["x-demo-weights"] == "true"
+        bodies = [json.loads(line.removeprefix("data:")) for line in answer.text.splitlines() if line]
+        assert all(body["demo"] is True for one in bodies for body in (one if isinstance(one, list) else [one]))
+        assert "demo" not in post(http, path.replace("storyteller", "guanaco")).text
 
 
 # Errors

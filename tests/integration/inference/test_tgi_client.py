@@ -60,7 +60,7 @@ def said(python: Path, scripted: ScriptedService, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(streams, "KEEP_ALIVE_S", 0.5)
     monkeypatch.setattr(streams, "OPENING_S", 0.5)
     scripted.script = by_name
-    scripted.offered = tuple(card(name) for name in ("guanaco", *SCRIPTS))
+    scripted.offered = (*(card(name) for name in ("guanaco", *SCRIPTS)), card("demo", demo=True))
     with serving(scripted) as address:
         command = [str(python), "-W", "error::UserWarning", str(SCRIPT), address, TOKEN]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -74,6 +74,7 @@ def test_what_the_client_makes_of_our_server(said: dict[str, Any], scripted: Scr
         "stream": ["Hello there!", "Hello there!", "eos_token", 3],
         "async": ["Hello there!", "Hello there!"],
         "slow": ["Late but whole", "Late but whole", "eos_token", 3],
+        "demo": ["Hello there!", "Hello there!", "Hello there!", "eos_token", 3],
         "long": "ValidationError: The prompt has 900 tokens; the model takes at most 511. "
         "Shorten the conversation, or start a new one.",
         "long stream": "ValidationError: The prompt has 900 tokens; the model takes at most 511. "
@@ -82,7 +83,7 @@ def test_what_the_client_makes_of_our_server(said: dict[str, Any], scripted: Scr
         "failing": "GenerationError: No room for it.",
         "breaking": "GenerationError: No room for more.",
         "nobody": "NotFoundError: There is no model 'nobody' here. "
-        "There are: guanaco, slow, long, full, failing, breaking.",
+        "There are: guanaco, slow, long, full, failing, breaking, demo.",
         "refused": "ValidationError: best_of is not supported here. Leave best_of out.",
     }
     first = scripted.requests[0]

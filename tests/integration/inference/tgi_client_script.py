@@ -67,6 +67,7 @@ print(
             "stream": stream(),
             "async": asyncio.run(asynchronous()),
             "slow": stream("slow"),
+            "demo": [client("demo").generate("Hi").generated_text, *stream("demo")],
             "long": error_of(lambda: client("long").generate("Hi"), ValidationError),
             "long stream": error_of(lambda: list(client("long").generate_stream("Hi")), ValidationError),
             "full": error_of(lambda: client("full").generate("Hi"), OverloadedError),
