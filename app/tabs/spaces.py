@@ -72,7 +72,7 @@ class Panel:
     cards: gr.HTML
     detail: gr.HTML
     steps: gr.HTML
-    logs: gr.Tabs
+    logs: gr.Column
     run_log: gr.HTML
     build_log: gr.HTML
     patch: gr.HTML
@@ -109,14 +109,15 @@ def _lay_out() -> Panel:
         with gr.Column(scale=3, min_width=320):
             detail = _part("detail", js_on_load=_CARD_CLICKS)
             steps = _part("steps")
-            with gr.Tabs(visible=False) as logs:
-                with gr.Tab("Run log"):
-                    run_log = _part("run-log", max_height=LOG_HEIGHT)
-                with gr.Tab("Build log"):
-                    build_log = _part("build-log", max_height=LOG_HEIGHT)
-                with gr.Tab("Patch"):
-                    patch = _part("patch", max_height=LOG_HEIGHT)
-            search, save, file = _log_tools()
+            with gr.Column(visible=False) as logs:
+                with gr.Tabs():
+                    with gr.Tab("Run log"):
+                        run_log = _part("run-log", max_height=LOG_HEIGHT)
+                    with gr.Tab("Build log"):
+                        build_log = _part("build-log", max_height=LOG_HEIGHT)
+                    with gr.Tab("Patch"):
+                        patch = _part("patch", max_height=LOG_HEIGHT)
+                search, save, file = _log_tools()
     return Panel(
         notice=notice, card=card, plan_patch=plan_patch, plan_diff=plan_diff, cards=cards, detail=detail, steps=steps,
         logs=logs, run_log=run_log, build_log=build_log, patch=patch, search=search, save=save, file=file,
@@ -284,14 +285,14 @@ class Wiring:
     def _parts(self, current: SpaceStatus | None, told: Told, now: float, words: str) -> tuple[Any, ...]:
         if current is None:
             nothing = [told.changed(name, None, lambda: "") for name in ("detail", "steps", "run", "build", "patch")]
-            return (*nothing[:2], told.changed("logs", None, lambda: gr.Tabs(visible=False)), *nothing[2:])
+            return (*nothing[:2], told.changed("logs", None, lambda: gr.Column(visible=False)), *nothing[2:])
         steps = self.desk.timeline(current.id)
         logs = {which: self._log(current.id, which, words) for which in ("run", "build")}
         patch = self.desk.diff(current.id)
         return (
             told.changed("detail", current, lambda: spaces_view.detail(current, now)),
             told.changed("steps", (current.id, steps), lambda: timeline.render(steps, now)),
-            told.changed("logs", True, lambda: gr.Tabs(visible=True)),
+            told.changed("logs", True, lambda: gr.Column(visible=True)),
             told.changed(
                 "run", (current.id, logs["run"], words), lambda: log_view.render(logs["run"], "Run log", words)
             ),
