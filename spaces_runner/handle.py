@@ -199,14 +199,18 @@ def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for
     settings: Settings | None = None,
     progress: Listener | None = None,
 ) -> Inspection:
-    """The whole plan of a Space: files, packages, patch, findings. Starts nothing. Raises as `run` does."""
-    from spaces_runner import runner
+    """The whole plan of a Space: files, packages, patch, findings. Starts nothing. Raises as `run` does.
+
+    Large files (LFS objects) are named with their sizes and not fetched.
+    """
+    from spaces_runner import control, runner
     from spaces_runner.ref import parse
     from spaces_runner.report import Reporter
 
     settings = settings or read_settings()
     options = RunOptions(gpu=str(gpu), python=python, refresh=refresh)
     report = Reporter(emit=progress) if progress else Reporter()
+    control.sweep(settings)
     return runner.inspect(parse(os.fspath(space), settings), options, settings, report)
 
 

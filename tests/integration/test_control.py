@@ -18,9 +18,18 @@ from pathlib import Path
 
 import pytest
 
+import spaces_runner
 from spaces_runner import control
 from spaces_runner.codec import encode
-from spaces_runner.errors import AmbiguousSpace, BadOption, GpuUnavailable, LaunchError, SpaceBusy, UnknownSpace
+from spaces_runner.errors import (
+    AmbiguousSpace,
+    BadOption,
+    GpuUnavailable,
+    LaunchError,
+    NetworkFailed,
+    SpaceBusy,
+    UnknownSpace,
+)
 from spaces_runner.handle import Space as Handle
 from spaces_runner.process import Family, identify
 from spaces_runner.settings import Settings
@@ -361,6 +370,12 @@ def test_every_question_of_a_handle_sweeps(settings: Settings, orphan: Family, a
     other = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/other"), RunOptions())
     store.record(other.run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
     ASKED[asked](Handle(id="other", settings=settings))
+    assert orphan.members() == ()
+
+
+def test_an_inspection_by_python_sweeps(settings: Settings, orphan: Family) -> None:
+    with pytest.raises(NetworkFailed):
+        spaces_runner.inspect("some/space", settings=replace(settings, hf_endpoint="http://127.0.0.1:9"))
     assert orphan.members() == ()
 
 

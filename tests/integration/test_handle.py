@@ -15,7 +15,9 @@ from spaces_runner import errors
 from spaces_runner.handle import Space, error_from
 from spaces_runner.settings import Settings
 from spaces_runner.types import ErrorInfo, Event, Stage, StageChanged, Step, StepFinished
+from tests.support.cli import Cli
 from tests.support.home import open_directory
+from tests.support.hub import Hub
 from tests.support.share import Share
 
 README = "---\ntitle: A <b>\nsdk: gradio\nsdk_version: 6.31.0\n---\n"
@@ -103,6 +105,26 @@ def test_a_failure_is_raised_as_its_own_class(ours: Settings, folder: Path) -> N
     with pytest.raises(errors.NoAppFile) as caught:
         spaces_runner.run(folder, settings=ours, quiet=True, timeout=60)
     assert caught.value.hint
+
+
+def test_an_inspection_names_large_files_and_fetches_none(shared_settings: Settings, hub: Hub) -> None:
+    files = {"README.md": README, "app.py": APP, "m.bin": b"m" * 3_000_000, "requirements.txt": "iniconfig\n"}
+    hub.add_space("o/large", files, lfs=("*.bin", "*.txt"))
+    settings = hub.settings(shared_settings)
+    plan = spaces_runner.inspect("o/large", settings=settings)
+    assert {(file.path, file.size_bytes, file.lfs) for file in plan.files} >= {
+        ("m.bin", 3_000_000, True),
+        ("requirements.txt", 10, True),
+        ("app.py", len(APP), False),
+    }
+    assert plan.checkout.lfs_bytes == 3_000_010
+    assert hub.served("lfs-object").bytes == 10, "what it requires, which is small"
+    assert any(package.startswith("iniconfig==") for package in plan.resolution.packages)
+    assert "lfs-pointer" not in [finding.code for finding in plan.findings]
+    assert not [path for path in settings.home_dir.iterdir() if path.name.startswith("inspect-")]
+    shown = Cli(settings=settings)("inspect", "o/large")
+    assert "3.0 MB  m.bin  (LFS)" in shown.stdout
+    assert hub.served("lfs-object").bytes == 10
 
 
 def test_a_space_that_is_not_there(settings: Settings) -> None:
