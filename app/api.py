@@ -69,7 +69,11 @@ def build(desk: Desk) -> None:
         """The program's key opens nothing any more."""
         return _answer(lambda: desk.revoke_key(name))
 
-    for function in (inspect, launch, spaces, stop, restart, remove, logs, keys, make_key, revoke_key):
+    def link() -> dict[str, Any]:
+        """The page's own public link: url, since and answered (seconds since the epoch), problem."""
+        return _answer(desk.public_link)
+
+    for function in (inspect, launch, spaces, stop, restart, remove, logs, keys, make_key, revoke_key, link):
         register(function, api_name=function.__name__)
 
 

@@ -6,6 +6,7 @@ answer = client.predict("guanaco-7b", "What is the capital of France?", api_name
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -16,6 +17,7 @@ from gradio.events import api as register
 from app.inference.types import Delta, Message, Role
 from app.playground.client import ChatRequest
 from app.playground.errors import PlaygroundError
+from app.playground.pace import interval
 from app.playground.playground import Playground
 from app.tabs.chat.visitor import name_of
 
@@ -31,13 +33,17 @@ def build(playground: Playground) -> None:
         try:
             asked = ChatRequest(model=model, messages=_messages(message, history, system), client=name_of(request))
             playground.admit(name_of(request))
-            text = ""
+            text, told, due = "", "", time.monotonic()
             async with aclosing((await playground.core.client()).chat(asked)) as events:
                 async for event in events:
-                    if isinstance(event, Delta):
-                        text += event.text
+                    text += event.text if isinstance(event, Delta) else ""
+                    if text != told and time.monotonic() >= due:
                         yield text
+                        told, due = text, time.monotonic() + interval(playground.answers.count)
+            if text != told:
+                yield text
         except PlaygroundError as error:
+            playground.core.lost(error)
             raise gr.Error(error.sentence, print_exception=False) from error
 
     register(chat, api_name="chat")

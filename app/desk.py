@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.share import LinkState, PageLink
 from app.views.timeline import Timeline
 from spaces_runner import control, ref, runner
 from spaces_runner.core import keys
@@ -17,9 +18,16 @@ LOG_LINES = 300
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Holds nothing that changes: what is known is the store's, so every page and every face sees the same."""
+    """Holds nothing that changes: what is known is the store's, so every page and every face sees the same.
+
+    But for the page's own link, which is this server's.
+    """
 
     settings: Settings
+    link: PageLink | None = None  # the page's own; None where nobody wishes for one
+
+    def public_link(self) -> LinkState:
+        return self.link.state if self.link else LinkState()
 
     def spaces(self) -> tuple[SpaceStatus, ...]:
         """Every Space of this machine: those at work first, then the newest."""

@@ -11,8 +11,7 @@ from app import api, chat_api
 from app.desk import Desk
 from app.machine.machine import Machine
 from app.playground.playground import Playground
-from app.tabs import address, chat, gpu, spaces
-from spaces_runner.settings import Settings
+from app.tabs import address, chat, gpu, page_link, spaces
 
 HERE = Path(__file__).parent
 STYLE = HERE / "style.css"
@@ -38,15 +37,16 @@ THEME = gr.themes.Default(
 )
 
 
-def build_studio(settings: Settings, examples: Path | None, playground: Playground) -> gr.Blocks:
+def build_studio(desk: Desk, examples: Path | None, playground: Playground) -> gr.Blocks:
     """The owner's page. `examples` is a directory of Spaces to offer."""
-    desk, machine = Desk(settings), Machine()
+    machine = Machine()
     with gr.Blocks(title="Spaces Runner", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(
             "# Spaces Runner\nPaste a Hugging Face Space and get it running on this machine, with a public link."
         )
         api.build(desk)  # first: the names are its, and handlers of the tabs get others
         chat_api.build(playground)
+        page_link.build(page, desk)
         with gr.Tabs(elem_id="rooms") as rooms:
             with gr.Tab("Run a Space", id="spaces"):
                 spaces.build(page, desk, examples, playground, machine)

@@ -13,8 +13,9 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app import downloads, forward, models
+from app import downloads, forward, models, warm
 from app.access import STUDIO, Gate
+from app.desk import Desk
 from app.hosts import Hosts
 from app.inference.server.keys import KeyFile
 from app.listening import ServerOptions
@@ -23,14 +24,15 @@ from app.peers import space_test
 from app.playground.conversations import OWNER
 from app.playground.talk import MAX_PICTURE_BYTES
 from app.programs import Programs
+from app.share import PageLink
 from spaces_runner.core import keys
 from spaces_runner.settings import Settings
 
 Who = Callable[[Request], str | None]
 
 
-def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
-    """The application behind the gate: the owner's page at /studio/, the guests' at /."""
+def build_app(settings: Settings, options: ServerOptions, link: PageLink | None = None) -> FastAPI:
+    """The application behind the gate: the owner's page at /studio/, the guests' at /. `link`: the page's own."""
     playground = models.playground(settings, options.core)
 
     @asynccontextmanager
@@ -50,7 +52,8 @@ def build_app(settings: Settings, options: ServerOptions) -> FastAPI:
     app.router.routes.extend(forward.routes(playground.core))
 
     # The owner's first: a mount at / takes whatever comes to it.
-    _mount(app, build_studio(settings, options.examples, playground), STUDIO.rstrip("/"), settings, _owner_alone)
+    studio = build_studio(Desk(settings, link), options.examples, playground)
+    _mount(app, studio, STUDIO.rstrip("/"), settings, _owner_alone)
     _mount(app, build_guest_page(playground), "/", settings, None)
     return app
 
@@ -92,15 +95,17 @@ def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts
 
 
 class Server(uvicorn.Server):
-    """Calls `on_started` once it answers."""
+    """Calls `on_started` once it answers, and as fast as it will."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(self, gate: Gate, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
+        self.gate = gate
         self.on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            await warm.up(self.gate, self.gate.token)
             self.on_started()
 
 
@@ -115,4 +120,4 @@ def serve(gate: Gate, listener: socket.socket, on_started: Callable[[], None]) -
         ws="none",
         timeout_graceful_shutdown=2,  # open pages hold a stream each
     )
-    Server(config, on_started).run(sockets=[listener])
+    Server(gate, config, on_started).run(sockets=[listener])

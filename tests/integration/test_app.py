@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def test_programs_have_named_endpoints(client: Client) -> None:
         "/keys",
         "/make_key",
         "/revoke_key",
+        "/link",
     }
     assert isinstance(client.predict(api_name="/spaces"), list)
 
@@ -115,12 +117,16 @@ def test_errors_reach_programs_as_sentences(
 
 
 def test_the_page_has_a_public_link_of_its_own(settings: Settings, share: Share, tmp_path: Path) -> None:
+    begun = time.time()
     with serving(share.settings(settings), tmp_path, ["--share"]) as server:
         link = server.wait_for("Public link: ").partition(": ")[2]
         assert link.endswith(f"/?token={TOKEN}") and not link.startswith(server.url)
         assert httpx.get(link.partition("?")[0] + "studio/").status_code == 401
         answer = httpx.get(link, follow_redirects=True)
         assert answer.status_code == 200 and "Spaces Runner" in answer.text
+        owner = Client(f"{server.url}/studio/", headers={"Authorization": f"Bearer {TOKEN}"}, verbose=False)
+        told = owner.predict(api_name="/link")
+        assert told["url"] == link.partition("/?")[0] and begun < told["since"] < time.time()
 
 
 def test_without_a_public_link_the_local_one_works(settings: Settings, share: Share, tmp_path: Path) -> None:
