@@ -22,7 +22,7 @@ def render(inspection: Inspection) -> str:
     emoji = f'<span class="sr-emoji" aria-hidden="true">{escape(spec.emoji)}</span>' if spec.emoji else ""
     facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(inspection) if value)
     return (
-        f'<article class="sr-card"><h3>{emoji}{title}</h3>'
+        f'<article class="sr-card"><h2>{emoji}{title}</h2>'
         f'<p class="sr-quiet">{escape(checkout.ref)} at {escape(checkout.commit[:12])}. Nothing was started.</p>'
         f'<dl class="sr-facts">{facts}</dl>{_missing(inspection)}{findings(inspection.findings)}</article>'
     )

@@ -21,7 +21,7 @@ def gpus(reading: Reading, roots: Mapping[int, str], series: Mapping[str, Sequen
     """
     if not reading.cards:
         return (
-            '<section class="sr-card"><h3>There is no GPU on this machine</h3><p>None that NVIDIA\'s driver shows. '
+            '<section class="sr-card"><h2>There is no GPU on this machine</h2><p>None that NVIDIA\'s driver shows. '
             "Spaces and the models run on the processor, and large models will not fit or will be slow. "
             "<code>spaces-runner doctor</code> says what it looked for.</p></section>"
         )
@@ -32,7 +32,7 @@ def _gpu(card: Card, reading: Reading, roots: Mapping[int, str], points: Sequenc
     name = f"GPU {card.index}: {card.name}"
     load = "load unknown" if card.load is None else f"{card.load:.0%} load"
     return (
-        f'<section class="sr-card"><h3>{escape(name)}</h3>{_gauges(card.used, card.total, load)}'
+        f'<section class="sr-card"><h2>{escape(name)}</h2>{_gauges(card.used, card.total, load)}'
         f"{plot.render(points, f'{name}: memory and load over the last minutes')}{_on(card, reading, roots)}</section>"
     )
 
@@ -55,7 +55,7 @@ def host(reading: Reading, points: Sequence[Point]) -> str:
     """Processors and memory of the machine itself."""
     cores = "1 processor" if reading.cpus == 1 else f"{reading.cpus} processors"
     return (
-        '<section class="sr-card"><h3>Processor and memory</h3>'
+        '<section class="sr-card"><h2>Processor and memory</h2>'
         f"{_gauges(reading.memory_used, reading.memory_total, f'{reading.cpu:.0%} load of {cores}')}"
         f"{plot.render(points, 'Memory and processor load over the last minutes')}</section>"
     )

@@ -32,10 +32,11 @@ def table(residents: Iterable[Resident], phase: Phase) -> str:
     rows = "".join(_row(one) for one in residents)
     if not rows:
         return f'<p class="sr-quiet">{_WAITING.get(phase, "No models are on offer.")}</p>'
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Model", "State", "Weights", "Memory for chats", ""))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Model", "State", "Weights", "Memory for chats"))
     return (
         '<div class="sr-scroll"><table class="sr-table"><caption class="sr-hidden">Models</caption><thead><tr>'
-        f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'{heads}<th scope="col"><span class="sr-hidden">What can be done</span></th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -16,7 +16,7 @@ SPEC = Spec(
         ask=requests.chat,
         system=HEADER,
     ),
-    placeholder="### Guanaco\nA chat model that speaks many languages. Write below, or begin with one of these.",
+    placeholder="## Guanaco\nA chat model that speaks many languages. Write below, or begin with one of these.",
     examples=[
         {"text": "What is the capital of France?"},
         {"text": "Wie heißt die Hauptstadt von Italien?"},

@@ -17,7 +17,7 @@ TITLE = "MPT-7B"
 CHAT = Spec(
     room="mpt-chat",
     model=Choice(name="mpt-7b-chat", ask=requests.chat, system=SYSTEM),
-    placeholder="### MPT-7B Chat\nA conversation, with a system prompt of your own if you like.",
+    placeholder="## MPT-7B Chat\nA conversation, with a system prompt of your own if you like.",
     examples=[
         {"text": "What is the capital of Japan?"},
         {"text": "What is 3 plus 4?"},
@@ -31,7 +31,7 @@ INSTRUCT = Spec(
         ask=requests.instruction,
         note="Each instruction is answered on its own: this model does not look at earlier ones.",
     ),
-    placeholder="### MPT-7B Instruct\nOne instruction at a time.",
+    placeholder="## MPT-7B Instruct\nOne instruction at a time.",
     examples=[
         {"text": "Name the capital of Italy."},
         {"text": "Give the opposite of hot."},
