@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("bash", "cat", "cut", "dirname", "env", "flock", "git", "grep", "mkdir", "rm", "sha256sum", "touch", "uname")
+PATIENCE_S = 400.0  # an environment is made, and packages are fetched
 PYPROJECT = """[build-system]
 requires = ["hatchling"]
 build-backend = "hatchling.build"
@@ -68,17 +70,28 @@ class Machine:
         environ = {**os.environ, **self.environ, "PATH": str(self.tools), "PYTHON": str(self.tools / "python3")}
         line = [str(self.project / "scripts" / script), *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(line, env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            line, env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
 
     def __call__(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         running = self.start(script, *arguments)
-        out, said = running.communicate(timeout=240)
+        out, said = ended(running)
         return subprocess.CompletedProcess(running.args, running.returncode, out, said)
 
     def installed(self, *names: str) -> bool:
         """Whether the project's environment can import them."""
         python = self.project / ".venv/bin/python"
         return subprocess.run([python, "-c", f"import {','.join(names)}"], check=False, timeout=60).returncode == 0
+
+
+def ended(running: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it printed, once it has ended. What takes too long is ended with all that it started."""
+    try:
+        return running.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        raise
 
 
 @pytest.fixture
@@ -182,7 +195,7 @@ def test_what_was_killed_while_it_installed_is_made_anew(machine: Machine) -> No
 
 def test_two_started_at_once_do_not_disturb_each_other(machine: Machine) -> None:
     both = [machine.start("install"), machine.start("install")]
-    said = [one.communicate(timeout=240)[1] for one in both]
+    said = [ended(one)[1] for one in both]
     assert [one.returncode for one in both] == [0, 0], said
     assert sorted(said) == ["", "Installing Python packages …\n"]
 
@@ -234,6 +247,21 @@ def test_a_python_without_venv_is_told_what_it_lacks(machine: Machine, uid: int)
     assert f"apt-get install {package}" in line
     assert "Err:" not in done.stderr
     assert not (machine.project / ".venv").exists()
+
+
+def test_root_gets_what_a_python_lacks_by_apt(machine: Machine) -> None:
+    """And pip brings uv where there is none, as on a fresh machine."""
+    machine.lacks("uv")
+    machine.is_of_user(0)
+    machine.lacks("python3")
+    machine.has("python3", NO_ENSUREPIP.format(python=base_python()))
+    installing = f"#!/bin/sh\n/bin/ln -sf {base_python()} {machine.tools}/python3\n"
+    machine.has("apt-get", installing)
+    done = machine("install")
+    assert done.returncode == 0, done.stderr
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert done.stderr.splitlines() == [f"Installing {package} …", "Installing Python packages …"]
+    assert machine.installed("uv", "pip")
 
 
 def test_a_python_without_venv_does_where_there_is_uv(machine: Machine) -> None:
