@@ -93,7 +93,8 @@ def park(loaded: LoadedModel, pin: Pin | None = None) -> ParkedWeights:
     Raises RuntimeError, with the weights still in place, when the host has no room.
     """
     if pin is None and loaded.device.type == "cuda":
-        pin = partial(lock_pages, torch.cuda.cudart(), loaded.device)
+        cudart: Callable[[], Any] = torch.cuda.cudart  # which torch does not annotate
+        pin = partial(lock_pages, cudart(), loaded.device)
     return ParkedWeights(storages_of(loaded), loaded.device, pin)
 
 
