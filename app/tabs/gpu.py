@@ -89,7 +89,7 @@ class Wiring:
             self.refresh, fresh, panel.live, queue=False, **_QUIET
         )
 
-    def arrive(self, request: gr.Request) -> gr.Timer:
+    async def arrive(self, request: gr.Request) -> gr.Timer:
         """The clock goes on a page that was opened at this tab."""
         here = request.query_params.get("tab") == ID
         if here:
