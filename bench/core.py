@@ -1,7 +1,9 @@
 """`scripts/bench core`: our engine against the ways transformers serves a model, in one run.
 
-The sides of a pair run right after each other on the same machine; what counts is the median of their ratios. On the
-CPU: a LLaMA of 30 M parameters in fp32 on one thread. With CUDA, `bench.core_cuda` measures models of 7 B besides.
+The sides of a pair run right after each other on the same machine; what counts is the median of their ratios, by the
+clock. Where the machine does other things meanwhile, the ratio by processor time beside it is the truer one.
+
+On the CPU: a LLaMA of 30 M parameters in fp32 on one thread. With CUDA, `bench.core_cuda` measures 7 B models besides.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from bench.core_sides import TURNS, Outcome, chat, continuous, ours, sequential,
 from bench.results import Row, publish
 
 VOCABULARY = 8192
-ALONE = 8  # requests by which the sequential side is measured: it serves one at a time, however many wait
+ALONE = 8  # requests by which the sequential side is measured: it serves one at a time, however many wait. The first 8
+# are like all 64: prompts of 82 tokens on average against 93, answers of 63 against 61.
 BARS = {1: ">= 1", 8: ">= 3", 32: ">= 4.5"}
-CONTINUOUS: dict[str, Any] = {"page_size": 32, "num_blocks": 512, "max_batch_tokens": 512}  # room for 32 clients
+CONTINUOUS: dict[str, Any] = {"page_size": 32, "num_blocks": 512}  # room for 32 clients
+BATCHES = (512, 256)  # max_batch_tokens that transformers' continuous batching is tried with
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ def throughput(bench: Bench) -> list[Row]:
             *(rate(f"(a) {clients} clients: generate, padded batches", [one]) for one in beside),
             rate(f"(a) {clients} clients: our engine", [one for _, one in pairs]),
             ratio(f"(a) {clients} clients: faster than one after the other", [b.rate / a.rate for a, b in pairs], bar),
+            ratio(
+                f"(a) {clients} clients: the same by processor time",
+                [b.processor_rate / a.processor_rate for a, b in pairs],
+            ),
         ]
     return rows
 
@@ -129,13 +137,15 @@ def warm(bench: Bench, serving: Engine) -> None:
 
 
 def waiting(bench: Bench) -> list[Row]:
-    """Time to the first token at 32 clients, against transformers' continuous batching."""
+    """Time to the first token at 32 clients, against transformers' continuous batching, as it is quicker."""
     clients = 32
     asks = workload(TURNS * clients, VOCABULARY)
+    settings = [ContinuousBatchingConfig(**CONTINUOUS, max_batch_tokens=tokens) for tokens in BATCHES]
+    best = min(settings, key=lambda one: continuous(bench.theirs, asks, clients, one).wait)
     serving = engine(bench, clients)
     pairs = []
     for _ in range(bench.pairs):
-        theirs = continuous(bench.theirs, asks, clients, ContinuousBatchingConfig(**CONTINUOUS))
+        theirs = continuous(bench.theirs, asks, clients, best)
         pairs.append((theirs, ours(serving, asks, clients)))
     return [
         rate("(b) 32 clients: transformers' continuous batching", [one for one, _ in pairs]),
@@ -184,7 +194,7 @@ def rate(name: str, outcomes: list[Outcome]) -> Row:
     return Row(name=name, value=round(median(one.rate for one in outcomes), 1), unit="tokens/s")
 
 
-def ratio(name: str, ratios: list[float], bar: str) -> Row:
+def ratio(name: str, ratios: list[float], bar: str = "") -> Row:
     return Row(name=name, value=round(median(ratios), 2), unit="times", bar=bar)
 
 

@@ -1,6 +1,7 @@
 """The ways to serve a model that `scripts/bench core` compares: the same requests, the same weights, token by token.
 
-Clients are closed loops: each sends its next request when its last one is answered.
+Clients are closed loops: each sends its next request when its last one is answered. No side stops at an end token, all
+compute on the same threads, and ours makes text of its tokens besides, which transformers' sides are spared.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one side did: its rate, and how long each request waited for its first token."""
+    """What one side did: its tokens, how long that took, and how long each request waited for its first token."""
 
     tokens: int
     seconds: float
+    processor: float = 0.0  # seconds of the processor, which a busy machine does not change
     first: tuple[float, ...] = ()
 
     @property
@@ -47,8 +49,23 @@ class Outcome:
         return self.tokens / self.seconds
 
     @property
+    def processor_rate(self) -> float:
+        return self.tokens / self.processor
+
+    @property
     def wait(self) -> float:
         return median(self.first)
+
+
+class _Watch:
+    """Runs from the beginning of a side to `outcome`."""
+
+    def __init__(self) -> None:
+        self._begun, self._processor = time.perf_counter(), time.process_time()
+
+    def outcome(self, asks: Sequence[Ask], first: Sequence[float] = ()) -> Outcome:
+        seconds, processor = time.perf_counter() - self._begun, time.process_time() - self._processor
+        return Outcome(sum(ask.tokens for ask in asks), seconds, processor, tuple(first))
 
 
 def workload(requests: int, vocabulary: int, seed: int = 0) -> list[Ask]:
@@ -79,16 +96,16 @@ class _Printer(BaseStreamer):
 
 def sequential(model: Any, asks: Sequence[Ask], **options: Any) -> Outcome:
     """One `generate` after the other, with a streamer: what the original Spaces do."""
-    begun = time.perf_counter()
+    watch = _Watch()
     for ask in asks:
         ids = torch.tensor([ask.prompt], device=model.device)
         _generate(model, ids, torch.ones_like(ids), ask.tokens, streamer=_Printer(), **options)
-    return Outcome(sum(ask.tokens for ask in asks), time.perf_counter() - begun)
+    return watch.outcome(asks)
 
 
 def static(model: Any, asks: Sequence[Ask], clients: int) -> Outcome:
     """One padded `generate` for as many requests as there are clients; each batch runs to its longest answer."""
-    begun = time.perf_counter()
+    watch = _Watch()
     for first in range(0, len(asks), clients):
         batch = asks[first : first + clients]
         longest = max(len(ask.prompt) for ask in batch)
@@ -97,7 +114,7 @@ def static(model: Any, asks: Sequence[Ask], clients: int) -> Outcome:
             [[0] * (longest - len(ask.prompt)) + [1] * len(ask.prompt) for ask in batch], device=model.device
         )
         _generate(model, ids, mask, max(ask.tokens for ask in batch))
-    return Outcome(sum(ask.tokens for ask in asks), time.perf_counter() - begun)
+    return watch.outcome(asks)
 
 
 def _generate(model: Any, ids: torch.Tensor, mask: torch.Tensor, tokens: int, **options: Any) -> Any:
@@ -129,7 +146,7 @@ def continuous(model: Any, asks: Sequence[Ask], clients: int, settings: Any) -> 
             sent[name] = (client, time.perf_counter())
             manager.add_request(list(ask.prompt), request_id=name, max_new_tokens=ask.tokens, streaming=True)
 
-        begun, left = time.perf_counter(), len(asks)
+        watch, left = _Watch(), len(asks)
         for client in range(clients):
             send(client)
         while left:
@@ -143,7 +160,7 @@ def continuous(model: Any, asks: Sequence[Ask], clients: int, settings: Any) -> 
                 left -= 1
                 if lines[client]:
                     send(client)
-        return Outcome(sum(ask.tokens for ask in asks), time.perf_counter() - begun, tuple(first.values()))
+        return watch.outcome(asks, tuple(first.values()))
 
 
 class _Visitor:
@@ -186,14 +203,14 @@ def ours(engine: Engine, asks: Sequence[Ask], clients: int) -> Outcome:
     """Our engine."""
     first: list[float] = []
     visitors = [_Visitor(engine, str(client), asks[client::clients], first) for client in range(clients)]
-    begun = time.perf_counter()
+    watch = _Watch()
     for visitor in visitors:
         visitor.send()
     while engine.step():
         pass
     if len(first) != len(asks):
         raise RuntimeError(f"{len(asks) - len(first)} requests were not answered")
-    return Outcome(sum(ask.tokens for ask in asks), time.perf_counter() - begun, tuple(first))
+    return watch.outcome(asks, first)
 
 
 def chat(engine: Engine, users: int, vocabulary: int, turns: int = 4) -> float:

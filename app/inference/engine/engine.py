@@ -50,6 +50,7 @@ class Engine:
         """Raises OutOfMemory when the device has no room for `limits.kv_tokens`."""
         self._limits = limits
         self._context = loaded.context
+        self._chunk = limits.chunk_tokens or (512 if loaded.device.type == "cuda" else 256)
         self._known = vocabulary(loaded.tokenizer, loaded.eos_ids)
         self._model = flat_model(loaded)
         route = Route()
@@ -156,7 +157,7 @@ class Engine:
         self._take_in()
         self._admit()
         looked = self._look()
-        work = plan(self._running, self._limits.chunk_tokens)
+        work = plan(self._running, self._chunk)
         if not work.members:
             return looked
         begun = time.monotonic()

@@ -53,7 +53,9 @@ class Limits:
 
     max_running: int = 32
     max_waiting: int = 256
-    chunk_tokens: int = 512  # of one forward pass: the longest a running stream waits for another's prompt
+    # Of one forward pass: the longest that a running stream waits for another's prompt. None: 512 on CUDA, which fewer
+    # do not keep busy; 256 elsewhere, where fewer cost next to nothing and first tokens come sooner.
+    chunk_tokens: int | None = None
     kv_tokens: int = 16384  # keys and values of so many tokens are held, for all sequences and parked prefixes
     page_tokens: int = 16  # the arena is given out in pages of so many
     quantum: int = 512  # tokens a client is served before it is the next one's turn

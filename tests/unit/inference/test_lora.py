@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from app.inference.engine import Engine, Limits
 from app.inference.engine.lora import LoraLinear, Route, install
@@ -14,14 +13,14 @@ from app.inference.loaded import Adapter, LoraLayer
 from app.inference.types import Family
 from app.inference.weights import sizes
 from tests.support.inference_models import ask, drain, generated, loaded, random_adapter, tiny_llama, tiny_mpt
+from tests.support.inference_peft import PEFT_WARNS, by_peft
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 LINEARS = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    # peft 0.21 asks transformers 5.24 by an old name
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings(PEFT_WARNS),
 ]
 
 
@@ -35,18 +34,6 @@ def adapters(model: Any, first: tuple[str, ...] = ATTENTION, second: tuple[str, 
         "alpaca": random_adapter(model, "alpaca", paths(model, first), rank=4, seed=1),
         "guanaco": random_adapter(model, "guanaco", paths(model, second), rank=8, seed=2),
     }
-
-
-def by_peft(model: Any, adapter: Adapter) -> Any:
-    """The model under PEFT with this adapter alone."""
-    names = sorted({path.rpartition(".")[2] for path in adapter.layers})
-    rank = next(iter(adapter.layers.values())).a.shape[0]
-    wrapped: Any = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)).eval()
-    for path, layer in adapter.layers.items():
-        module: Any = wrapped.base_model.model.get_submodule(path)
-        module.lora_A["default"].weight.data.copy_(layer.a)
-        module.lora_B["default"].weight.data.copy_(layer.b)
-    return wrapped
 
 
 WORK = [([7 + 3 * n, 40, 90 + n] * (n + 1), 6 + n, ("alpaca", "guanaco", None)[n % 3]) for n in range(9)]
