@@ -18,6 +18,7 @@ from spaces_runner.types import ErrorInfo, Event, Stage, StageChanged, Step, Ste
 from tests.support.cli import Cli
 from tests.support.home import open_directory
 from tests.support.hub import Hub
+from tests.support.hub_repos import Contents
 from tests.support.share import Share
 
 README = "---\ntitle: A <b>\nsdk: gradio\nsdk_version: 6.31.0\n---\n"
@@ -108,7 +109,7 @@ def test_a_failure_is_raised_as_its_own_class(ours: Settings, folder: Path) -> N
 
 
 def test_an_inspection_names_large_files_and_fetches_none(shared_settings: Settings, hub: Hub) -> None:
-    files = {"README.md": README, "app.py": APP, "m.bin": b"m" * 3_000_000, "requirements.txt": "iniconfig\n"}
+    files: Contents = {"README.md": README, "app.py": APP, "m.bin": b"m" * 3_000_000, "requirements.txt": "iniconfig\n"}
     hub.add_space("o/large", files, lfs=("*.bin", "*.txt"))
     settings = hub.settings(shared_settings)
     plan = spaces_runner.inspect("o/large", settings=settings)
