@@ -17,7 +17,8 @@ def by_peft(model: Any, adapter: Adapter) -> Any:
     names = sorted({path.rpartition(".")[2] for path in adapter.layers})
     layer = next(iter(adapter.layers.values()))
     rank = layer.a.shape[0]
-    config = LoraConfig(r=rank, lora_alpha=layer.scaling * rank, target_modules=names)
+    alpha: Any = layer.scaling * rank  # need not be whole, though PEFT says int
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names)
     wrapped: Any = get_peft_model(model, config, autocast_adapter_dtype=False).eval()
     for path, layer in adapter.layers.items():
         module: Any = wrapped.base_model.model.get_submodule(path)
