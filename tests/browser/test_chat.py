@@ -4,113 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gradio_client import Client
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from app.inference import catalog
-from app.inference.catalog import Preset
-from app.inference.types import GenerateRequest, Queued, Started
 from spaces_runner import core as core_service
 from spaces_runner.settings import Settings
-from tests.support.home import make_settings, open_directory
-from tests.support.inference_server import TOKEN as CORE_TOKEN
-from tests.support.inference_server import ScriptedService, Step, delta, finished, saying
-from tests.support.inference_server import serving as serving_core
+from tests.browser.pages import SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
+from tests.support.inference_server import ScriptedService
 from tests.support.web import TOKEN, WebServer, serving
 
 pytestmark = pytest.mark.browser
 
-SLOW_MS = 30_000
-SLOWLY = "SLOWLY"  # a message with this word gets an answer that takes a minute
-
-
-def script(request: GenerateRequest) -> list[Step]:
-    """Says what it was asked, and how often it was asked before."""
-    text = request.prompt.messages[-1].text
-    if SLOWLY in text:
-        words: list[Step] = [step for number in range(600) for step in (delta(f"word{number} "), 0.1)]
-        return [Queued(position=2), 1.5, Started(prompt_tokens=7, reused_tokens=0, seed=1), *words, finished(600)]
-    pictures = f" and {len(request.prompt.images)} picture" if request.prompt.images else ""
-    return saying("You ", "said ", f"**{text}**{pictures}.")
-
-
-@pytest.fixture(scope="module")
-def core() -> Iterator[tuple[str, ScriptedService]]:
-    service = ScriptedService(script=script, offered=catalog.read(Preset.DEMO))
-    with serving_core(service) as address:
-        yield address, service
-
-
-@pytest.fixture
-def service(core: tuple[str, ScriptedService]) -> ScriptedService:
-    return core[1]
-
-
-@pytest.fixture(scope="module")
-def chat_settings(package_cache: Path) -> Settings:
-    return make_settings(open_directory("sr-chat-"), package_cache)
-
-
-@pytest.fixture(scope="module")
-def server(
-    chat_settings: Settings, core: tuple[str, ScriptedService], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[WebServer]:
-    said = {"SPACES_RUNNER_CORE_TOKEN": CORE_TOKEN}
-    with serving(chat_settings, tmp_path_factory.mktemp("chat"), ["--core", core[0]], said) as started:
-        yield started
-
-
-@pytest.fixture
-def context(browser: Browser, server: WebServer) -> Iterator[BrowserContext]:
-    opened = browser.new_context(
-        viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
-    )
-    opened.set_default_timeout(SLOW_MS)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def guest(context: BrowserContext, server: WebServer) -> Page:
-    return come(context, server.url)
-
-
-def come(context: BrowserContext, url: str) -> Page:
-    page = context.new_page()
-    page.goto(url)
-    expect(tab(page, "Guanaco")).to_be_visible(timeout=SLOW_MS)
-    # The notice comes from the server: by then the page has asked for what it shows.
-    tab(page, "Guanaco").click()
-    expect(page.get_by_text("Demo weights.").locator("visible=true").first).to_be_visible(timeout=SLOW_MS)
-    return page
-
-
-def tab(page: Page, name: str) -> Locator:
-    return page.get_by_role("tab", name=name, exact=True).locator("visible=true")
-
-
-def send(page: Page, text: str, room: str = "guanaco") -> None:
-    box = page.locator(f"#{room}-box textarea")
-    box.fill(text)
-    box.press("Enter")
-
-
-def answers(page: Page, room: str = "guanaco") -> Locator:
-    return page.locator(f"#{room}-chat .bot.message")
-
-
-def expect_answer(page: Page, words: str | re.Pattern[str], room: str = "guanaco") -> None:
-    expect(answers(page, room).last).to_contain_text(words, timeout=SLOW_MS)
-
-
-def expect_done(page: Page, room: str = "guanaco") -> None:
-    expect(answers(page, room).last.locator(".sr-foot")).to_contain_text("tokens/s", timeout=SLOW_MS)
+LOAD_MS = 180_000  # a core that starts, and a model that is loaded
 
 
 def test_a_guest_chats_and_finds_it_again(guest: Page, service: ScriptedService) -> None:
@@ -186,14 +95,6 @@ def test_a_closed_page_frees_the_core_and_loses_nothing(
     again = come(context, server.url)
     expect_answer(again, "word3")
     expect_answer(again, "Interrupted")
-
-
-def until(condition: object, seconds: float) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
 
 
 def test_conversations_are_listed_searched_renamed_saved_and_deleted(guest: Page) -> None:
@@ -361,14 +262,43 @@ def test_the_pages_own_core_is_started_and_answers(
     """The real models, in their demo weights: nobody started a core before the first visitor came."""
     with serving(settings, tmp_path_factory.mktemp("own")) as own:
         context = browser.new_context()
+        context.set_default_timeout(SLOW_MS)
         try:
             page = context.new_page()
             page.goto(own.url)
             expect(tab(page, "Guanaco")).to_be_visible(timeout=SLOW_MS)
             send(page, "What is the capital of France?")
-            expect(answers(page).last.locator(".sr-foot")).to_contain_text("tokens/s", timeout=180_000)
+            expect_done(page, within_ms=LOAD_MS)
             expect_answer(page, "Paris")
             expect_answer(page, "demo weights")
+            _two_at_once(page)
+            _a_picture(page)
+            _what_is_in_memory(context, own)
         finally:
             context.close()
             core_service.stop(settings)
+
+
+def _two_at_once(page: Page) -> None:
+    tab(page, "Compare").click()
+    send(page, "What is the capital of France?", "compare")
+    for room in ("compare-left", "compare-right"):
+        expect_done(page, room, within_ms=LOAD_MS)
+        expect_answer(page, "Paris", room)
+
+
+def _a_picture(page: Page) -> None:
+    tab(page, "LLaVA").click()
+    page.get_by_text("What colour is the shape?").click()
+    expect_done(page, "llava", within_ms=LOAD_MS)
+    expect_answer(page, "red", "llava")
+
+
+def _what_is_in_memory(context: BrowserContext, own: WebServer) -> None:
+    page = come(context, own.link)
+    tab(page, "GPU").click()
+    row = page.locator("#gpu-models tr", has_text="LLaVA")
+    expect(row).to_contain_text("in memory on CPU", timeout=SLOW_MS)
+    expect(row).to_contain_text(re.compile(r"[1-9][\d.]* MB"))
+    page.get_by_role("button", name="Unload LLaVA").click()
+    expect(row).to_contain_text("not loaded", timeout=SLOW_MS)

@@ -1,0 +1,133 @@
+"""The owner's tabs beside the chats, over a core that follows a script; the address; speeds, parameters, examples."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.pages import AT_LENGTH, SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
+from tests.support.inference_server import ScriptedService
+from tests.support.web import WebServer
+
+pytestmark = pytest.mark.browser
+
+LEFT, RIGHT = "compare-left", "compare-right"
+
+
+@pytest.fixture
+def owner(context: BrowserContext, server: WebServer) -> Page:
+    return come(context, server.link)
+
+
+def test_one_message_goes_to_two_models(guest: Page, service: ScriptedService) -> None:
+    tab(guest, "Compare").click()
+    before = len(service.requests)
+    send(guest, f"both {SLOWLY}", "compare")
+    for room in (LEFT, RIGHT):
+        expect_answer(guest, "word3", room)  # neither waits for the other's end
+    asked = service.requests[before:]
+    assert {request.model for request in asked} == {"guanaco-7b", "mpt-7b-chat"}
+    guest.locator("#compare-box .stop-button").click()
+    until(lambda: all(request.id in service.cancelled for request in asked), 20)
+    for room in (LEFT, RIGHT):
+        expect_answer(guest, "Stopped", room)
+    send(guest, "again", "compare")
+    for room in (LEFT, RIGHT):
+        expect_answer(guest, "You said again.", room)
+        expect_done(guest, room)
+    assert service.requests[-1].prompt.messages[0].text == f"both {SLOWLY}"
+    guest.reload()
+    for room in (LEFT, RIGHT):
+        expect_answer(guest, "You said again.", room)
+    guest.locator("#compare-new").click()
+    expect(answers(guest, LEFT)).to_have_count(0)
+
+
+def test_the_tab_stays_over_a_reload_and_in_a_copied_link(guest: Page, browser: Browser, server: WebServer) -> None:
+    tab(guest, "MPT-7B").click()
+    tab(guest, "Instruct").click()
+    guest.reload()
+    expect(guest.locator("#mpt-instruct-box textarea")).to_be_visible(timeout=SLOW_MS)
+    expect(tab(guest, "MPT-7B")).to_have_attribute("aria-selected", "true")
+    assert "tab=mpt" in guest.url and "part=mpt-instruct" in guest.url
+    other = browser.new_context()
+    try:
+        page = other.new_page()
+        page.goto(f"{server.url}/?tab=llava")
+        expect(page.locator("#llava-box textarea")).to_be_visible(timeout=SLOW_MS)
+    finally:
+        other.close()
+
+
+def test_an_example_picture_is_asked_about(guest: Page, service: ScriptedService) -> None:
+    tab(guest, "LLaVA").click()
+    guest.get_by_text("What colour is the shape?").click()
+    expect_answer(guest, "You said What colour is the shape? and 1 picture.", "llava")
+    assert service.requests[-1].prompt.images[0].startswith(b"\x89PNG")
+    assert guest.locator("#llava-chat .user img").first.evaluate("image => image.naturalWidth") == 48
+
+
+def test_speeds_are_told_where_the_model_is(guest: Page) -> None:
+    send(guest, AT_LENGTH)
+    expect_answer(guest, "word7")
+    expect(guest.locator("#guanaco-speed")).to_contain_text("14.0 tokens/s here, on CPU", timeout=SLOW_MS)
+    expect(guest.locator("#llava-speed")).to_be_hidden()
+
+
+def test_the_gpu_tab_loads_and_unloads_and_says_what_has_to_go(owner: Page) -> None:
+    tab(owner, "GPU").click()
+    expect(owner.locator("#gpu-host")).to_contain_text("load of", timeout=SLOW_MS)
+    expect(owner.locator("#gpu-host svg polyline")).not_to_have_count(0, timeout=SLOW_MS)
+    row = owner.locator("#gpu-models tr", has_text="MPT-7B Chat")
+    expect(row).to_contain_text("not loaded", timeout=SLOW_MS)
+    for button, state in (("Load", "in memory"), ("Sleep", "asleep"), ("Unload", "not loaded")):
+        owner.get_by_role("button", name=f"{button} MPT-7B Chat").click()
+        expect(row).to_contain_text(state, timeout=SLOW_MS)
+    owner.get_by_label("Memory that a launch needs").fill("1000000")
+    expect(owner.locator("#gpu-answer")).to_contain_text("Does not fit.", timeout=SLOW_MS)
+
+
+def test_the_gpu_tab_asks_nothing_once_it_is_left(owner: Page) -> None:
+    """Its clock goes while it is open, and only then."""
+    tab(owner, "GPU").click()
+    expect(owner.locator("#gpu-host svg")).to_be_visible(timeout=SLOW_MS)
+    tab(owner, "Guanaco").click()
+    owner.wait_for_timeout(3000)
+    before = owner.locator("#gpu-host").inner_html()
+    owner.wait_for_timeout(6000)
+    assert owner.locator("#gpu-host").inner_html() == before
+
+
+ROOMS = ("Run a Space", "Guanaco", "Alpaca-LoRA", "MPT-7B", "LLaVA", "Compare", "GPU")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_tab_passes_axe(browser: Browser, server: WebServer, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    context.set_default_timeout(SLOW_MS)
+    found: dict[str, list[str]] = {}
+    try:
+        page = come(context, server.link)
+        send(page, "good day")
+        expect_done(page)
+        for room in ROOMS:
+            tab(page, room).click()
+            expect(tab(page, room)).to_have_attribute("aria-selected", "true")
+            page.wait_for_timeout(2500)
+            found[room] = _violations(page, axe.Axe())
+    finally:
+        context.close()
+    assert {room: each for room, each in found.items() if each} == {}
+
+
+def _violations(page: Page, axe: Any) -> list[str]:
+    """What axe finds on what is shown: the rule, and the first places."""
+    results = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+    return [
+        f"{each['id']}: {re.sub(chr(10), ' ', ' | '.join(node['html'][:140] for node in each['nodes'][:3]))}"
+        for each in results.response["violations"]
+    ]
