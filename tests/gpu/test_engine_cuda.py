@@ -1,6 +1,6 @@
 """The engine on CUDA: graphs on, TF32 off, against `generate` on the same device. Skipped where there is no GPU.
 
-These tests have never been run: no GPU was at hand when they were written.
+These tests have never been run: no GPU was at hand when they were written. What they call runs on the CPU elsewhere.
 """
 
 from __future__ import annotations
