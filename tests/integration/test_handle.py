@@ -109,7 +109,12 @@ def test_a_failure_is_raised_as_its_own_class(ours: Settings, folder: Path) -> N
 
 
 def test_an_inspection_names_large_files_and_fetches_none(shared_settings: Settings, hub: Hub) -> None:
-    files: Contents = {"README.md": README, "app.py": APP, "m.bin": b"m" * 3_000_000, "requirements.txt": "iniconfig\n"}
+    files: Contents = {
+        "README.md": README,
+        "app.py": APP,
+        "m.bin": b"m" * 3_000_000,
+        "requirements.txt": "iniconfig\n",
+    }
     hub.add_space("o/large", files, lfs=("*.bin", "*.txt"))
     settings = hub.settings(shared_settings)
     plan = spaces_runner.inspect("o/large", settings=settings)
