@@ -37,7 +37,7 @@ WIDTH, HEADS = 128, 4
 ROWS = 32
 FEATURES = -2  # the layer of the tower that is read, as in the original
 SEEING = Schedule(steps=1200, rate=1.5e-3, decay=0.02)
-SPEAKING = Schedule(steps=1000, rate=2e-3)
+SPEAKING = Schedule(steps=1600, rate=2e-3)
 
 
 def configuration(tokenizer: LlamaTokenizer) -> LlavaConfig:

@@ -38,7 +38,7 @@ class Recipe:
 
 RECIPES = {
     "alpaca-lora-7b": Recipe(
-        rank=16, targets=ATTENTION, quantised=False, schedule=Schedule(steps=450, rate=3e-3, decay=0.0)
+        rank=16, targets=ATTENTION, quantised=False, schedule=Schedule(steps=700, rate=3e-3, decay=0.0)
     ),
     "guanaco-7b": Recipe(
         rank=16, targets=EVERY_LINEAR, quantised=True, schedule=Schedule(steps=250, rate=2e-3, decay=0.0)
