@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.pages import AT_LENGTH, SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
@@ -106,7 +106,6 @@ ROOMS = ("Run a Space", "Guanaco", "Alpaca-LoRA", "MPT-7B", "LLaVA", "Compare", 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_tab_passes_axe(browser: Browser, server: WebServer, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
     context.set_default_timeout(SLOW_MS)
     found: dict[str, list[str]] = {}
@@ -118,15 +117,15 @@ def test_every_tab_passes_axe(browser: Browser, server: WebServer, scheme: str) 
             tab(page, room).click()
             expect(tab(page, room)).to_have_attribute("aria-selected", "true")
             page.wait_for_timeout(2500)
-            found[room] = _violations(page, axe.Axe())
+            found[room] = _violations(page)
     finally:
         context.close()
     assert {room: each for room, each in found.items() if each} == {}
 
 
-def _violations(page: Page, axe: Any) -> list[str]:
+def _violations(page: Page) -> list[str]:
     """What axe finds on what is shown: the rule, and the first places."""
-    results = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+    results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
     return [
         f"{each['id']}: {re.sub(chr(10), ' ', ' | '.join(node['html'][:140] for node in each['nodes'][:3]))}"
         for each in results.response["violations"]
