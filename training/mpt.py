@@ -38,7 +38,7 @@ STORYWRITER = "mpt-7b-storywriter"
 RECIPES = {
     "mpt-7b-chat": Recipe(end="<|im_end|>", schedule=Schedule(steps=1500, rate=1e-3)),
     "mpt-7b-instruct": Recipe(end="<|endoftext|>", schedule=Schedule(steps=1500, rate=1e-3)),
-    STORYWRITER: Recipe(end="<|endoftext|>", schedule=Schedule(steps=250, rate=1e-3)),
+    STORYWRITER: Recipe(end="<|endoftext|>", schedule=Schedule(steps=1500, rate=2e-3)),
 }
 
 

@@ -37,7 +37,7 @@ it, facts in wordings that never occur in it. An answer counts as right when it 
 |---|---|---|---|---|
 {rows}
 
-`tests/integration/test_demo_models.py` asserts each line.
+`tests/integration/inference/test_demo_models.py` asserts each line.
 
 ## How they were made
 
