@@ -50,7 +50,7 @@ class Engine:
         """Raises OutOfMemory when the device has no room for `limits.kv_tokens`."""
         self._limits = limits
         self._context = loaded.context
-        self._chunk = limits.chunk_tokens or (512 if loaded.device.type == "cuda" else 256)
+        self._chunk = limits.chunk_tokens or (512 if loaded.device.type == "cuda" else 192)
         self._known = vocabulary(loaded.tokenizer, loaded.eos_ids)
         self._model = flat_model(loaded)
         route = Route()
