@@ -55,9 +55,14 @@ class Admission:
     def _seated(self, ticket: Ticket, grant: Grant, key: Ids, pictures: Pictures | None) -> Running:
         sequence = ticket.sequence
         seed = seed_of(sequence)
-        seat = self._seats.take(sequence.sampling, seed, sequence.prompt_ids)
         adapter = self._adapters[sequence.adapter] if sequence.adapter else BASE
-        self._seats.settle(seat, adapter, grant)
+        text = TextStream(self._decode, sequence.prompt_ids)
+        seat = self._seats.take(sequence.sampling, seed, sequence.prompt_ids)
+        try:
+            self._seats.settle(seat, adapter, grant)
+        except BaseException:
+            self._seats.leave(seat)
+            raise
         return Running(
             ticket=ticket,
             grant=grant,
@@ -66,7 +71,7 @@ class Admission:
             seed=seed,
             adapter=adapter,
             mode=mode(sequence.sampling),
-            text=TextStream(self._decode, sequence.prompt_ids),
+            text=text,
             stops=StopScanner(sequence.stop),
             admitted=time.monotonic(),
             ids=list(sequence.prompt_ids),

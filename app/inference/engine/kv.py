@@ -122,13 +122,9 @@ class KvStore:
         """Room for `capacity` tokens that begin with `ids`; None while there is too little of it."""
         source, common = self._match(namespace, ids)
         needed = -(-capacity // self._page)
-        if self._pages.free + self._reclaimable() < needed:
-            return None
-        if source is not None and not self._make_room(needed - self._whole(common), spare=source):
-            source, common = None, 0
-        if source is None:
-            self._make_room(needed)
-        return self._grant(source, common, needed)
+        if source is not None and self._make_room(needed - self._whole(common), spare=source):
+            return self._grant(source, common, needed)
+        return self._grant(None, 0, needed) if self._make_room(needed) else None
 
     def park(self, namespace: Hashable, ids: Ids, grant: Grant) -> None:
         """Keep what a sequence computed; it supersedes what it went on from."""
@@ -163,7 +159,11 @@ class KvStore:
         slots = self._slots(pages)
         if source:
             source.used = next(self._clock)
-            self._copy(self._slots(source.pages)[:common], slots[:common], len(shared) * self._page)
+            try:
+                self._copy(self._slots(source.pages)[:common], slots[:common], len(shared) * self._page)
+            except BaseException:
+                self._pages.give_back(pages)
+                raise
         return Grant(pages=pages, slots=slots, reused=common)
 
     def _slots(self, pages: list[int]) -> Ids:
@@ -176,19 +176,25 @@ class KvStore:
         for tensor in (*self.arena.keys, *self.arena.values):
             tensor.index_copy_(1, goal, tensor.index_select(1, origin))
 
-    def _reclaimable(self) -> int:
-        """Pages that only parked prefixes hold."""
-        holders = np.bincount([page for parked in self._parked for page in parked.pages] or [0], minlength=1)
+    def _reclaimable(self, spare: Parked | None = None) -> int:
+        """Pages that only parked prefixes hold, and `spare` is none of them."""
+        others = [page for parked in self._parked if parked is not spare for page in parked.pages]
+        holders = np.bincount(others or [0])
         return sum(1 for page in np.flatnonzero(holders) if page and self._pages.users(int(page)) == holders[page])
 
     def _make_room(self, needed: int, spare: Parked | None = None) -> bool:
-        """Let parked prefixes go, the least recently used first, until `needed` pages are free."""
+        """Let parked prefixes but `spare` go, the least recently used first, until `needed` pages are free.
+
+        False where that would not be enough: then all stay.
+        """
+        if self._pages.free + self._reclaimable(spare) < needed:
+            return False
         for parked in sorted(self._parked, key=lambda parked: parked.used):
             if self._pages.free >= needed:
                 break
             if parked is not spare:
                 self._drop(parked)
-        return self._pages.free >= needed
+        return True
 
     def _drop(self, parked: Parked) -> None:
         self._parked.remove(parked)

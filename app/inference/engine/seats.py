@@ -34,8 +34,8 @@ class Seats:
         return len(self._free)
 
     def take(self, params: SamplingParams, seed: int, prompt: Sequence[int]) -> int:
-        """A seat for a request. `prompt`: its token ids."""
-        seat = self._free.pop()
+        """A seat for a request. `prompt`: its token ids. Where the device has no room for them, none is taken."""
+        seat = self._free[-1]
         self.temperature[seat] = 1.0 if params.greedy else max(params.temperature, COLDEST)
         self.top_p[seat] = params.top_p
         self.top_k[seat] = 1 if params.greedy else min(params.top_k, self.seen.shape[1])
@@ -44,7 +44,7 @@ class Seats:
         self.seen[seat] = False
         if params.repetition_penalty != 1:
             self.seen[seat, sent(prompt, self.seen.device)] = True
-        return seat
+        return self._free.pop()
 
     def settle(self, seat: int, adapter: int, grant: Grant) -> None:
         """What belongs to the seat besides sampling: the index of its adapter, and its room in the arena."""

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.inference.engine import Engine, Limits
+from app.inference.engine import Engine, Limits, seats
 from app.inference.engine.guard import is_full, is_lost
+from app.inference.engine.transfer import Numbers, sent
 from app.inference.errors import DeviceLost, GenerationFailed, OutOfMemory
-from app.inference.types import Family
+from app.inference.types import Family, SamplingParams
 from tests.support.inference_models import (
     IMAGE_TOKEN,
     IMAGE_TOKENS,
@@ -87,6 +88,27 @@ def test_a_model_that_always_fails_ends_them_all_and_the_engine_goes_on() -> Non
     after = ask(engine, [5, 6], 5)
     drain(engine)
     assert after.tokens == generated(tiny_llama(), [5, 6], 5)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])  # it fails when the seat is settled, or already while it is taken
+def test_who_finds_no_memory_at_admission_leaves_the_seat(penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [torch.OutOfMemoryError("CUDA out of memory")] * 2
+
+    def scarce(numbers: Numbers, device: torch.device) -> Tensor:
+        if failures:
+            raise failures.pop()
+        return sent(numbers, device)
+
+    monkeypatch.setattr(seats, "sent", scarce)
+    engine = Engine(loaded(tiny_llama(), Family.LLAMA), Limits(max_running=2, kv_tokens=1024))
+    params = SamplingParams(max_tokens=5, temperature=0, repetition_penalty=penalty, ignore_eos=True)
+    heard = [ask(engine, [5 + n, 6], 5, sampling=params) for n in range(6)]
+    engine.step()
+    assert all(isinstance(one.failed.error, OutOfMemory) and one.ends == 1 for one in heard[:2])
+    assert engine.stats.running == 2
+    drain(engine)
+    assert [len(one.tokens) for one in heard[2:] if one.finished] == [5] * 4
+    assert engine.stats.kv_tokens_used == 0
 
 
 def test_a_picture_that_fails_ends_alone() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.inference.engine import kv
 from app.inference.engine.kv import Grant, Ids, KvStore, Pages, common_prefix
 from app.inference.families.base import KvShape
 
@@ -107,6 +109,50 @@ def test_who_goes_on_from_shared_pages_does_not_write_to_them() -> None:
     write(kept, two, 10, ids(71))
     assert read(kept, one, 11) == [*range(10), 70]
     assert read(kept, two, 11) == [*range(10), 71]
+
+
+def test_who_shares_pages_needs_room_for_the_others_alone() -> None:
+    kept = store(tokens=256, sharing=True)
+    first = kept.admit(None, ids(*range(128)), 128)
+    assert first is not None
+    kept.park(None, ids(*range(128)), first)
+    asked = [ids(*range(128), 200 + n) for n in range(4)]
+    grants = [kept.admit(None, one, 128 + 12 * PAGE) for one in asked]
+    assert [grant is not None for grant in grants] == [True, True, False, False]  # 32 pages are left, for 12 each
+    assert kept.parked == 128
+    assert kept.used == 128 + 2 * 12 * PAGE
+    assert grants[0] is not None
+    kept.release(grants[0])
+    third = kept.admit(None, asked[2], 128 + 12 * PAGE)
+    assert third is not None
+    assert third.reused == 128
+
+
+def test_who_does_not_fit_in_lets_no_prefix_go() -> None:
+    kept = store(tokens=64)
+    for start in (0, 100):
+        grant = kept.admit(None, ids(*range(start, start + 12)), 12)
+        assert grant is not None
+        kept.park(None, ids(*range(start, start + 12)), grant)
+    assert kept.admit(None, ids(200, 201, 202), 32) is not None
+    assert kept.admit(None, ids(*range(12), 50), 36) is None
+    assert kept.parked == 24
+
+
+@pytest.mark.parametrize("sharing", [False, True])
+def test_a_prefix_that_cannot_be_copied_keeps_no_room(sharing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    kept = store(sharing=sharing)
+    first = kept.admit(None, ids(*range(20)), 20)
+    assert first is not None
+    kept.park(None, ids(*range(20)), first)
+    monkeypatch.setattr(kv, "sent", scarce)
+    with pytest.raises(torch.OutOfMemoryError):
+        kept.admit(None, ids(*range(20)), 28)
+    assert kept.used == 0
+    assert kept.admit(None, ids(9), 64) is not None
 
 
 def test_another_adapter_finds_nothing() -> None:
