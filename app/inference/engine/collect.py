@@ -29,6 +29,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, eos: frozenset[int]) -> Vocab
         return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     special = dict(zip(tokenizer.all_special_ids, map(str, tokenizer.all_special_tokens), strict=True))
+    special |= {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return Vocabulary(decode, special, eos)
 
 
@@ -37,18 +38,19 @@ def collect(running: Running, token: int, logprob: float, known: Vocabulary) -> 
     running.ids.append(token)
     if running.generated == 1:
         running.first_token = time.monotonic()
-    reason = _ends_by(running, token, known.eos)
-    added = "" if reason is FinishReason.EOS else running.text.push(token)
+    reason = _ends_by(running, token, known)
+    stop = known.special[token] if reason is FinishReason.STOP else None
+    added = "" if reason in (FinishReason.EOS, FinishReason.STOP) else running.text.push(token)
     if reason is not None:
         added += running.text.flush()
     shown = running.stops.feed(added)
     if running.stops.hit is not None:
-        reason = FinishReason.STOP
+        reason, stop = FinishReason.STOP, running.stops.hit
     elif reason is not None:
         shown += running.stops.flush()
     text = known.special.get(token, added)
     delta = Delta(text=shown, tokens=(Token(id=token, text=text, logprob=logprob, special=token in known.special),))
-    return delta, Finished(reason=reason, usage=usage(running), stop=running.stops.hit) if reason else None
+    return delta, Finished(reason=reason, usage=usage(running), stop=stop) if reason else None
 
 
 def usage(running: Running) -> Usage:
@@ -65,7 +67,11 @@ def usage(running: Running) -> Usage:
     )
 
 
-def _ends_by(running: Running, token: int, eos: frozenset[int]) -> FinishReason | None:
-    if token in eos and not running.ticket.sequence.sampling.ignore_eos:
-        return FinishReason.EOS
+def _ends_by(running: Running, token: int, known: Vocabulary) -> FinishReason | None:
+    sequence = running.ticket.sequence
+    if token in known.eos:
+        if not sequence.sampling.ignore_eos:
+            return FinishReason.EOS
+    elif known.special.get(token) in sequence.stop:  # which stands in no text where it could be found
+        return FinishReason.STOP
     return FinishReason.LENGTH if running.generated >= running.ticket.limit else None

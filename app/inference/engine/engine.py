@@ -68,6 +68,7 @@ class Engine:
         self._running: list[Running] = []
         self._rate = Rate()
         self._generated = self._prefilled = self._reused = self._steps = 0
+        self._used = 0  # tokens of the arena: counted by the thread that steps, read by any
 
     def submit(self, sequence: Sequence) -> None:
         """Accept a sequence; it is queued by the next step.
@@ -100,7 +101,7 @@ class Engine:
             running=len(self._running),
             waiting=self._intake.waiting,
             kv_tokens=self._capacity if machine else 0,
-            kv_tokens_used=sum(len(one.grant.slots) for one in self._running),
+            kv_tokens_used=self._used,
             kv_bytes=machine.store.arena.nbytes if machine else 0,
             generated_tokens=self._generated,
             prefilled_tokens=self._prefilled,
@@ -221,6 +222,7 @@ class Engine:
         self._running.append(admitted)
         reused = admitted.grant.reused
         self._reused += reused
+        self._used = self._ready.store.used
         self._intake.tell(ticket, Started(prompt_tokens=admitted.prompt, reused_tokens=reused, seed=admitted.seed))
 
     def _run(self, work: Plan) -> None:
@@ -270,6 +272,7 @@ class Engine:
             self._ready.store.park(one.ticket.sequence.namespace, one.parkable, one.grant)
         else:
             self._ready.store.release(one.grant)
+        self._used = self._ready.store.used
 
 
 def check_ids(sequence: Sequence, vocabulary: int) -> None:

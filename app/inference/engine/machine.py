@@ -57,7 +57,7 @@ def _built(plan: Blueprint) -> Machine:
         shape=model.kv, tokens=limits.kv_tokens, page=limits.page_tokens, dtype=loaded.dtype, device=loaded.device
     )
     seats = Seats(
-        number=limits.max_running,
+        number=limits.max_running or (64 if loaded.device.type == "cuda" else 32),
         vocabulary=model.vocabulary,
         context=min(loaded.context + limits.page_tokens, store.capacity),
         device=loaded.device,

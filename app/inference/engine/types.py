@@ -51,10 +51,10 @@ class Sequence:
 class Limits:
     """How much an engine takes on at once."""
 
-    max_running: int = 32
+    max_running: int | None = None  # None: 64 on CUDA, whose steps wait for weights rather than for rows; 32 elsewhere
     max_waiting: int = 256
     # Of one forward pass: the longest that a running stream waits for another's prompt. None: 512 on CUDA, which fewer
-    # do not keep busy; 256 elsewhere, where fewer cost next to nothing and first tokens come sooner.
+    # do not keep busy; 192 elsewhere, where fewer cost next to nothing and first tokens come sooner.
     chunk_tokens: int | None = None
     kv_tokens: int = 16384  # keys and values of so many tokens are held, for all sequences and parked prefixes
     page_tokens: int = 16  # the arena is given out in pages of so many
@@ -66,7 +66,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """`kv_tokens_used` are promised to running sequences; parked prefixes make room when it is needed."""
+    """`kv_tokens_used` are promised to running sequences, what they share counted once; parked prefixes make room when
+    it is needed.
+    """
 
     running: int
     waiting: int

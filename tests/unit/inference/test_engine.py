@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken
 
-from app.inference.types import Family
+from app.inference.engine import Engine, Limits
+from app.inference.engine import machine as machines
+from app.inference.engine.kv import KvStore
+from app.inference.types import Family, FinishReason
 from tests.support.inference_models import (
+    EOS,
     ask,
+    byte_tokenizer,
     drain,
     generated,
+    loaded,
     new_engine,
     pictured,
     prompts,
@@ -117,3 +124,50 @@ def test_a_small_arena_serves_all_in_turn() -> None:
     heard = [ask(engine, prompt, 20) for prompt in work]
     drain(engine)
     assert [one.tokens for one in heard] == [generated(tiny_llama(), prompt, 20) for prompt in work]
+
+
+def test_what_several_share_is_taken_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sharing(**given: Any) -> KvStore:
+        store = KvStore(**given)
+        store.sharing = True  # as on CUDA
+        return store
+
+    monkeypatch.setattr(machines, "KvStore", sharing)
+    engine = new_engine(kv_tokens=256, page_tokens=16, chunk_tokens=64)
+    chat = list(range(10, 138))
+    ask(engine, chat, 2)
+    drain(engine)
+    asked = [[*chat, 150 + n] for n in range(4)]
+    heard = [ask(engine, prompt, 40) for prompt in asked]
+    engine.step()
+    assert engine.stats.running == 2
+    assert engine.stats.kv_tokens_used == (8 + 3 + 3) * 16
+    drain(engine)
+    assert [one.tokens for one in heard] == [generated(tiny_llama(), prompt, 40) for prompt in asked]
+    assert engine.stats.kv_tokens_used == 0
+
+
+def test_32_run_at_once_where_nothing_else_is_said() -> None:
+    engine = Engine(loaded(tiny_llama(), Family.LLAMA), Limits(kv_tokens=1024))
+    heard = [ask(engine, [5 + n], 2) for n in range(40)]
+    engine.step()
+    assert (engine.stats.running, engine.stats.waiting) == (32, 8)
+    drain(engine)
+    assert all(one.finished for one in heard)
+
+
+def test_a_stop_string_that_is_a_special_token_ends_a_sequence() -> None:
+    """As MPT-Chat's <|im_start|>: special tokens are left out of the text, where it would be looked for."""
+    prompt = prompts(1)[0]
+    tokens = generated(tiny_llama(), prompt, 30)
+    end = next(at for at, token in enumerate(tokens) if at > 2 and EOS < token < 259 and token not in tokens[:at])
+    tokenizer = byte_tokenizer()
+    mark = tokenizer.convert_ids_to_tokens(tokens[end])
+    tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False)], special_tokens=True)
+    engine = Engine(loaded(tiny_llama(), Family.LLAMA, tokenizer=tokenizer), Limits(kv_tokens=512))
+    stopped, other = ask(engine, prompt, 30, stop=("never said", mark)), ask(engine, prompt, 30)
+    drain(engine)
+    assert stopped.tokens == tokens[: end + 1]
+    assert stopped.text == tokenizer.decode(tokens[:end], skip_special_tokens=True)
+    assert (stopped.reason, stopped.finished.stop) == (FinishReason.STOP, mark)
+    assert other.tokens == tokens
