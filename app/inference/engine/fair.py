@@ -32,11 +32,6 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return sum(len(line.entries) for line in self._lines.values()) + (self._next is not None)
 
-    @property
-    def cost(self) -> int:
-        """Tokens that all who wait ask for; the one whose turn it is no longer counts."""
-        return sum(cost for line in self._lines.values() for cost, _ in line.entries)
-
     def push(self, client: str, cost: int, item: T) -> None:
         self._lines.setdefault(client, _Line()).entries.append((cost, item))
 

@@ -83,6 +83,6 @@ def test_who_leaves_is_gone_and_the_rest_is_served(asked: Entries, data: st.Data
 def test_an_empty_queue() -> None:
     queue = filled([])
     assert queue.peek() is None
-    assert len(queue) == queue.cost == 0
+    assert len(queue) == 0
     with pytest.raises(LookupError):
         queue.pop()
