@@ -26,6 +26,7 @@ from bench import core_cuda
 from bench.core_sides import TURNS, Outcome, chat, continuous, ours, sequential, static, word_tokenizer, workload
 from bench.results import Row, publish
 
+PAIRS = 5  # of which the medians are
 VOCABULARY = 8192
 ALONE = 8  # requests by which the sequential side is measured: it serves one at a time, however many wait. The first 8
 # are like all 64: prompts of 82 tokens on average against 93, answers of 63 against 61.
@@ -42,15 +43,15 @@ class Bench:
 
 
 def main() -> int:
-    """Measure and publish. `--only` takes letters of the parts, `--pairs` fewer pairs for a quick look."""
+    """Measure and publish. `--only` takes letters of the parts, `--pairs` fewer pairs: neither is published."""
+    parts: dict[str, Callable[[Bench], list[Row]]] = {"a": throughput, "b": waiting, "c": adapters, "d": turns}
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--only", default="abcd")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--only", default="".join(parts))
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     bench = Bench(model(), word_tokenizer(VOCABULARY), wanted.pairs)
-    parts: dict[str, Callable[[Bench], list[Row]]] = {"a": throughput, "b": waiting, "c": adapters, "d": turns}
     rows: list[Row] = []
     for letter, part in parts.items():
         if letter in wanted.only:
@@ -58,7 +59,7 @@ def main() -> int:
             found = part(bench)
             sys.stderr.write("".join(f"    {row.name}: {row.value:g} {row.unit} {row.bar}\n" for row in found))
             rows += found
-    if wanted.only != "abcd":
+    if wanted.pairs < PAIRS or not set(wanted.only) >= set(parts):
         return 0
     missed = core_cuda.main(wanted.pairs) if torch.cuda.is_available() else 0
     return publish("core", rows) or missed

@@ -247,7 +247,7 @@ def crowd(scale: Scale, tokenizer: Any, pairs: int) -> list[Row]:
     for other in beside:
         ours(other, [Ask((5, 6, 7), 8)], 1)
     theirs = llama(scale)
-    limits = Limits(max_running=max(scale.crowds), kv_tokens=16384, page_tokens=128, reuse=False)
+    limits = Limits(kv_tokens=16384, page_tokens=128, reuse=False)  # as many at once as where it serves
     serving = Engine(loaded(scale, Family.LLAMA, llama(scale), tokenizer, Precision.BF16), limits)
     settings: dict[str, Any] = {"page_size": 256, "num_blocks": scale.blocks, "max_batch_tokens": 2048}
     rows = []
