@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from app.inference.engine import Engine, Limits
+from app.inference.engine import machine as machines
+from app.inference.engine.graphs import CudaRecorder, CudaRecording, Step
 from app.inference.errors import OutOfMemory
 from app.inference.types import Family, Precision, SamplingParams
 from tests.support.inference_models import (
@@ -118,11 +120,30 @@ def test_a_seed_fixes_the_answer_whatever_else_is_in_the_batch() -> None:
     assert crowded.tokens == alone.tokens
 
 
-def test_int8_decodes_without_graphs() -> None:
-    engine = Engine(loaded(tiny_llama().cuda(), Family.LLAMA, precision=Precision.INT8), limits())
+@pytest.mark.parametrize("precision, recorded", [(Precision.FP32, True), (Precision.INT8, False)])
+def test_int8_decodes_without_graphs(precision: Precision, recorded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[CudaRecording] = []
+
+    class Watched(CudaRecorder):
+        def __call__(self, step: Step) -> CudaRecording:
+            made.append(recording := super().__call__(step))
+            return recording
+
+    monkeypatch.setattr(machines, "CudaRecorder", Watched)
+    engine = Engine(loaded(tiny_llama().cuda(), Family.LLAMA, precision=precision), limits())
     heard = ask(engine, [5, 6, 7], 20)
     drain(engine)
+    assert bool(made) is recorded
     assert heard.tokens == generated(tiny_llama().cuda(), [5, 6, 7], 20)
+
+
+def test_64_run_at_once_where_nothing_else_is_said() -> None:
+    engine = Engine(loaded(tiny_llama().cuda(), Family.LLAMA), Limits(kv_tokens=72 * 128, page_tokens=128))
+    heard = [ask(engine, [5 + n], 2) for n in range(70)]
+    engine.step()
+    assert (engine.stats.running, engine.stats.waiting) == (64, 6)
+    drain(engine)
+    assert all(one.finished for one in heard)
 
 
 def test_memory_is_back_after_sleep_and_after_the_end() -> None:

@@ -14,9 +14,9 @@ import torch
 
 from app.inference.engine import Engine, Limits
 from app.inference.types import Family, Precision
-from tests.support.inference_forced import CASES, Case, adapter_of, alone, distance, flat, in_a_batch, model_of
+from tests.support.inference_forced import CASES, Case, compared, model_of
 from tests.support.inference_models import loaded, tiny_llama
-from tests.support.inference_peft import PEFT_WARNS, by_peft
+from tests.support.inference_peft import PEFT_WARNS
 from tests.support.inference_wake import slept
 
 pytestmark = [
@@ -60,12 +60,5 @@ def test_memory_is_back_while_it_sleeps_and_when_it_is_gone(precision: Precision
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_scores_differ_no_more_than_a_batch_from_one_alone(case: Case, tmp_path: Path) -> None:
-    """As on the CPU, where the reason for the tenth is told."""
-    case = Case(case.family, case.precision, case.adapted, "cuda:0")
-    plain = model_of(case, tmp_path / "model")
-    reference = by_peft(plain, adapter_of(case, plain)) if case.adapted else plain
-    with torch.inference_mode():
-        single, batched = alone(case, reference), in_a_batch(case, reference)
-        found = flat(case, model_of(case, tmp_path / "model"))
-    spread = torch.cat([one.flatten() for one in single]).std().item()
-    assert distance(found, single) <= 1.1 * distance(batched, single) + 1e-6 * spread
+    found, bar = compared(Case(case.family, case.precision, case.adapted, "cuda:0"), tmp_path / "model")
+    assert found <= bar
