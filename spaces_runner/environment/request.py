@@ -42,11 +42,8 @@ class Request:
     constraints: tuple[str, ...]  # the Space's own
     prerelease: bool
     builds: bool  # a line names a project or repository, which cannot be read without running its code
+    own: bool  # a line names a file or folder of the Space: another Space's has the same name and other contents
     python: Python
-
-    @property
-    def gradio_line(self) -> str:
-        return self.additions[0]
 
     def relaxed(self, version: str | None) -> Request:
         """Without our limits and Gradio's extras: nearer to what the author tried."""
@@ -83,6 +80,7 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
         constraints=wishes.required.constraints,
         prerelease=wishes.required.prerelease,
         builds=any(_must_build(entry) for entry in wishes.required.entries),
+        own=_names_own_files(wishes.required),
         python=python,
     )
 
@@ -141,6 +139,11 @@ def _joined(parts: list[Requirements]) -> Requirements:
 def _must_build(entry: Entry) -> bool:
     where = entry.path or entry.url.partition("#")[0]
     return bool(where) and not where.endswith(".whl")
+
+
+def _names_own_files(required: Requirements) -> bool:
+    entries = any(entry.path or entry.url.lower().startswith("file:") for entry in required.entries)
+    return entries or any(option.startswith("--find-links ./") for option in required.options)
 
 
 def _same(left: str, right: str) -> bool:

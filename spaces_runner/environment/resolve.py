@@ -101,7 +101,6 @@ class Climb:
         self.request = request
         self.others = others
         self.findings: list[Finding] = list(_python_findings(choice, request.python))
-        self.tried: list[str] = []
         self.shared = False
         self.copies = lay_out(projects(wishes.required), shop)
 
@@ -131,7 +130,7 @@ class Climb:
             return None, None  # on the Hub this ends in ResolutionImpossible
         self.note("joint")
         answer = self._joint_answer()
-        self.shared = answer.ok and not answer.built
+        self.shared = answer.ok and not answer.built and not self.request.own
         return self._resolution(answer, ResolvedHow.JOINT), answer
 
     def as_of_date(self) -> tuple[Resolution | None, Answer | None]:
@@ -167,7 +166,6 @@ class Climb:
         return None, answer
 
     def note(self, rung: str) -> None:
-        self.tried.append(rung)
         self.shop.report.log(f"Resolving with Python {self.request.python.version}: {rung}")
 
     def _joint_answer(self) -> Answer:

@@ -282,6 +282,19 @@ def test_a_wheel_of_the_space_is_installed_for_it_alone(shared_settings: Setting
     assert told[-1][:2] == (f"compiling {packages} packages", "modules")
 
 
+@pytest.mark.parametrize("line", ["./wheels/srtest_same-1.0-py3-none-any.whl", "--find-links ./wheels\nsrtest_same"])
+def test_another_spaces_wheel_of_the_same_name_is_another_one(settings: Settings, line: str) -> None:
+    def resolved(name: str, requires: str) -> tuple[str, ...]:
+        files = {"wheels/srtest_same-1.0-py3-none-any.whl": wheel("srtest_same", "1.0", "", requires=requires)}
+        space = TinySpace(settings=settings, name=name, requirements=f"{line}\n", files=files, commit=name * 40)
+        return space.resolve().packages
+
+    first, second = resolved("a", "cowsay==6.1"), resolved("b", "iniconfig==2.0.0")
+    assert "cowsay==6.1" in first
+    assert "iniconfig==2.0.0" in second
+    assert "cowsay==6.1" not in second
+
+
 def test_a_package_that_cannot_be_built_says_why(settings: Settings) -> None:
     shelf = settings.home_dir / "shelf"
     shelf.mkdir()

@@ -161,12 +161,13 @@ def sdist(name: str, setup: str, version: str = "1.0") -> bytes:
     return buffer.getvalue()
 
 
-def wheel(name: str, version: str, text: str, script: str = "") -> bytes:
+def wheel(name: str, version: str, text: str, script: str = "", requires: str = "") -> bytes:
     """A wheel of one module, and of one console script that calls its `main` where `script` names it."""
     info = f"{name}-{version}.dist-info"
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
     files = {
         f"{name}.py": text,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if script:

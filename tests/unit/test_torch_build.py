@@ -60,7 +60,7 @@ def answer(folder: Path, lines: tuple[str, ...], failures: Failures) -> tuple[An
     checkout = Checkout(ref=SpaceRef(kind=RefKind.HUB, source="o/n"), commit="c" * 40, path=str(folder))
     shop = Shop(settings=settings, report=Reporter(log=log.append), checkout=checkout, scratch=folder, user=None, uv=uv)
     request = Request(
-        lines=lines, additions=(), limits=(), constraints=(), prerelease=False, builds=False,
+        lines=lines, additions=(), limits=(), constraints=(), prerelease=False, builds=False, own=False,
         python=Python(path=sys.executable, version="3.11.7", prefix=sys.prefix, tag="cpython-311"),
     )  # fmt: skip
     return ask(Question(lines=lines, request=request), shop), uv.asked, log
