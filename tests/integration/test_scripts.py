@@ -220,7 +220,14 @@ def test_a_wheel_folder_that_pip_is_told_of_holds_for_uv(machine: Machine, tmp_p
 def test_the_index_that_pip_is_told_of_holds_for_uv(machine: Machine, tmp_path: Path) -> None:
     machine.lacks("uv")
     machine.has("uv", f"#!{shutil.which('bash')}\nexport -p >{tmp_path}/told\nexit 1\n")
-    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS"):
+    for name in (
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_FIND_LINKS",
+        "UV_INDEX_STRATEGY",
+    ):
         machine.environ[name] = ""
     machine.environ["PIP_EXTRA_INDEX_URL"] = "http://127.0.0.1:9/extra"
     done = machine("install")
@@ -228,6 +235,7 @@ def test_the_index_that_pip_is_told_of_holds_for_uv(machine: Machine, tmp_path: 
     assert "Is the package index in reach?" in done.stderr
     told = (tmp_path / "told").read_text()
     assert 'UV_INDEX="http://127.0.0.1:9/extra"' in told
+    assert 'UV_INDEX_STRATEGY="unsafe-best-match"' in told
     assert "UV_DEFAULT_INDEX" not in told
     assert "UV_FIND_LINKS" not in told
 
