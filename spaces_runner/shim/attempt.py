@@ -114,7 +114,8 @@ class Attempt:
 
     def _show(self, answering: Answering) -> None:
         self._shown = answering
-        self._journal.running(answering.local_url, answering.share_url)
+        # An app that reports again knows nothing of a link that came after its first report.
+        self._journal.running(answering.local_url, answering.share_url or self._links.standing(answering.port))
         if self._plan.share and not answering.reported:
             self._links.open_soon(answering.port)
 

@@ -47,6 +47,14 @@ class Links:
         finally:
             self.busy = False
 
+    def standing(self, port: int) -> str | None:
+        """The public link that a local port has at this moment.
+
+        Does not wait for the lock, which is held while a server is asked: the shim's main thread wants to know.
+        """
+        tunnel = self._tunnels.get(port)
+        return tunnel.url if tunnel else None
+
     def open_soon(self, port: int) -> None:
         """Open a link nobody waits for; `on_change` tells of it."""
         Thread(target=self._open_and_tell, args=(port,), name="link", daemon=True).start()
@@ -116,12 +124,17 @@ class Links:
         while not self._closed.wait(pause):
             pause = min(pause * 2, longest)
             try:
-                with self._lock:
-                    self._ticket = fetch_ticket(self._settings)  # the server may have moved
-                    if self._closed.is_set():
-                        return
-                    url = self._start(self._ticket, port)
+                url = self._opened_anew(port)
             except ShareFailed:
                 continue  # it was said when it was lost
-            self._on_change(port, url)
+            if url is not None:
+                self._on_change(port, url)
             return
+
+    def _opened_anew(self, port: int) -> str | None:
+        """A link by a new ticket, or the one that somebody opened meanwhile; None where there is no use for one."""
+        with self._lock:
+            if port in self._tunnels:
+                return self._tunnels[port].url
+            self._ticket = fetch_ticket(self._settings)  # the server may have moved
+            return None if self._closed.is_set() else self._start(self._ticket, port)

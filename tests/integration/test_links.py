@@ -12,6 +12,30 @@ from spaces_runner.types import Found, Stage, StageChanged
 from tests.support.share import Share
 from tests.support.shims import SERVE, Shim, Shims, until
 
+# Reports itself, as the bootstrap does, and once more when it is asked to: as https, so that the reports can be told.
+REPORTS = """
+    import http.server, json, os, socket
+    port = int(os.environ["PORT"])
+    def report(scheme):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(os.environ["SPACES_RUNNER_SOCKET"])
+            question = {"ask": "up", "local_url": f"{scheme}://127.0.0.1:{port}/"}
+            connection.sendall(json.dumps(question).encode() + b"\\n")
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/again":
+                report("https")
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+        def log_message(self, *args):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    report("http")
+    server.serve_forever()
+"""
+
 
 def get(url: str | None) -> str:
     assert url is not None
@@ -44,6 +68,21 @@ def test_a_link_comes_once_the_share_server_is_back(shims: Shims, share: Share) 
     assert (after.app, after.status.restarts) == (before.app, 0), "the Space was not disturbed"
     assert after.status.ready_at == before.status.ready_at
     assert links_told(shim) == [None, after.status.share_url]
+
+
+def test_an_app_that_reports_again_keeps_the_link_that_came_late(shims: Shims, share: Share) -> None:
+    share.down = True
+    shims.settings = replace(share.settings(shims.settings), link_retry_s=0.2)
+    shim = shims.start(REPORTS, share=True)
+    shim.until_stage(Stage.RUNNING, timeout=40)
+    until(lambda: [finding.code for finding in shim.run.status.findings] == ["share_failed"])
+    share.down = False
+    until(lambda: shim.run.status.share_url is not None, timeout=40)
+    link = shim.run.status.share_url
+    assert get(f"{shim.run.status.local_url}again") == "ok"
+    until(lambda: str(shim.run.status.local_url).startswith("https:"))
+    assert shim.run.status.share_url == link
+    assert links_told(shim) == [None, link, link]
 
 
 def test_a_link_that_is_lost_is_opened_again(shims: Shims, share: Share) -> None:
