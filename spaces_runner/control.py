@@ -182,8 +182,8 @@ def log_tail(space_id: str, settings: Settings, which: str = "run", lines: int =
     return logfile.tail(_log(space_id, settings, which), lines)
 
 
-def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterator[str]:
-    """The lines that are logged from now on, until the Space ends; the build log, until it is built."""
+def log_follow(space_id: str, settings: Settings, which: str = "run", tail: int = 0) -> Iterator[str]:
+    """The last `tail` lines and what is logged from then on, until the Space ends; the build log, until it is built."""
     store = opened(settings)
     first = store.run(space_id)
     ends = {Stage.BUILDING} if which == "build" else {stage for stage in Stage if stage.active}
@@ -195,7 +195,7 @@ def log_follow(space_id: str, settings: Settings, which: str = "run") -> Iterato
             return False
         return run.id == first.id and run.status.stage in ends and (run.shim is None or run.shim.alive)
 
-    return logfile.follow(_log(space_id, settings, which), going=going)
+    return logfile.follow(_log(space_id, settings, which), going=going, before=tail)
 
 
 def patch_diff(space_id: str, settings: Settings) -> str:
@@ -215,7 +215,7 @@ def sweep(settings: Settings) -> tuple[str, ...]:
     """End what is left of Spaces whose shim is gone. Returns their ids.
 
     Every verb of the command line and the page do this at their start, and so does each function here that is asked for
-    a Space, which is how a handle does it. `stop` comes to it last: what it was asked for does not wait.
+    a Space, which is how a handle does it. `stop` here comes to it last: what it was asked for does not wait.
     """
     return lost.sweep(opened(settings), settings)
 

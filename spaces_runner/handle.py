@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from spaces_runner.errors import NeverReady, ReportedError, RunnerError
 from spaces_runner.format import event_lines, link_lines
 from spaces_runner.settings import Settings, read_settings
-from spaces_runner.types import ErrorInfo, Event, Finding, RunOptions, SpaceStatus, Stage
+from spaces_runner.types import ErrorInfo, Event, Finding, RunOptions, SpaceRef, SpaceStatus, Stage
 
 if TYPE_CHECKING:
     from spaces_runner.types import Inspection
@@ -71,15 +72,9 @@ class Space:
         """The last `tail` lines of the "run" or the "build" log; an iterator that goes on with `follow`."""
         from spaces_runner import control
 
-        last = control.log_tail(self.id, self.settings, which, tail)
-        if not follow:
-            return list(last)
-
-        def lines() -> Iterator[str]:
-            yield from last
-            yield from control.log_follow(self.id, self.settings, which)
-
-        return lines()
+        if follow:
+            return control.log_follow(self.id, self.settings, which, tail)
+        return control.log_tail(self.id, self.settings, which, tail)
 
     def wait(self, timeout: float | None = None) -> Space:
         """Until it is RUNNING. Raises the error that ended it, or NeverReady after `timeout` seconds."""
@@ -151,13 +146,12 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
 ) -> Space:
     """Start a Space and, with `wait`, return when it answers; raise the error of the stage that failed otherwise.
 
-    `space` is an address, `owner/name`, or a directory. `gpu` is "auto", "none", an index or a UUID. `model` is one of
-    the inference core's, which is started if need be: the Space finds its address in API_URL, or, with "NAME=VARIABLE",
-    in VARIABLE, and a token in API_TOKEN. `progress` is called with each event in place of the printed lines. After
-    `timeout` seconds NeverReady is raised and the Space goes on: `spaces()` has it.
+    `space` is an address, `owner/name`, or a directory; a path object is always a directory. `gpu` is "auto", "none",
+    an index or a UUID. `model` is one of the inference core's, which is started if need be: the Space finds its address
+    in API_URL, or, with "NAME=VARIABLE", in VARIABLE, and a token in API_TOKEN. `progress` is called with each event in
+    place of the printed lines. After `timeout` seconds NeverReady is raised and the Space goes on: `spaces()` has it.
     """
     from spaces_runner import control
-    from spaces_runner.ref import parse
 
     settings = settings or read_settings()
     options = RunOptions(
@@ -170,7 +164,7 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
         refresh=refresh,
         model=model,
     )
-    ref = parse(os.fspath(space), settings)
+    ref = _named(space, settings)
     if model:
         _start_core(settings)
     request = control.Request(ref=ref, options=options, secrets=dict(secrets or {}), name=name)
@@ -182,6 +176,16 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
         for line in link_lines(started.status):
             print(line, flush=True)  # noqa: T201  # for the person at the notebook
     return started
+
+
+def _named(space: str | os.PathLike[str], settings: Settings) -> SpaceRef:
+    """What `space` names. A path object is a directory, also where its text could be a Space on the Hub."""
+    from spaces_runner.ref import parse
+
+    text = os.fspath(space)
+    if not isinstance(space, str) and not text.startswith(("/", "~")):
+        text = f"./{text}"
+    return parse(text, settings)
 
 
 def _start_core(settings: Settings) -> None:
@@ -204,14 +208,13 @@ def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for
     Large files (LFS objects) are named with their sizes and not fetched.
     """
     from spaces_runner import control, runner
-    from spaces_runner.ref import parse
     from spaces_runner.report import Reporter
 
     settings = settings or read_settings()
     options = RunOptions(gpu=str(gpu), python=python, refresh=refresh)
     report = Reporter(emit=progress) if progress else Reporter()
     control.sweep(settings)
-    return runner.inspect(parse(os.fspath(space), settings), options, settings, report)
+    return runner.inspect(_named(space, settings), options, settings, report)
 
 
 def spaces(*, settings: Settings | None = None) -> tuple[Space, ...]:
@@ -246,10 +249,12 @@ def _arrived(space: Space, timeout: float | None, listener: Listener | None) -> 
     """`space`, once it is RUNNING. One that never was is forgotten, and its error is all that is left of it."""
     from spaces_runner import control
 
+    deadline = None if timeout is None else time.monotonic() + timeout
     if listener is not None:
         for event in control.follow(space.id, space.settings, timeout):
             listener(event)
-    status = control.wait(space.id, space.settings, timeout)
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    status = control.wait(space.id, space.settings, left)
     if status.stage is Stage.RUNNING:
         return space
     if status.error:

@@ -24,6 +24,14 @@ _TAIL_BYTES = 16 * 1024**2  # at most read for a tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Between two bytes of a log: a file, whatever it is called by now, and how many of its bytes are before."""
+
+    inode: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
     """What rotation threw away of a log."""
 
@@ -116,13 +124,13 @@ def files(path: Path) -> tuple[Path, ...]:
     return tuple(file for number in (*sorted(numbers, reverse=True), 0) if (file := _numbered(path, number)).exists())
 
 
-def tail(path: Path, count: int) -> list[str]:
-    """The last `count` lines, across rotated files, as harmless text. Lines have no ends."""
+def tail(path: Path, count: int, until: Place | None = None) -> list[str]:
+    """The last `count` lines, up to a place where one is given, across rotated files, as harmless text without ends."""
     if count <= 0:
         return []
     blocks: list[bytes] = []
     ends = size = 0
-    for block in _blocks_backwards(path):
+    for block in _blocks_backwards(path, until):
         blocks.append(block)
         ends, size = ends + block.count(b"\n"), size + len(block)
         if ends > count or size > _TAIL_BYTES:
@@ -133,10 +141,15 @@ def tail(path: Path, count: int) -> list[str]:
     return clean_lines(b"\n".join(complete[-count:])) if data else []
 
 
-def follow(path: Path, *, going: Callable[[], bool], offset: int | None = None) -> Iterator[str]:
-    """Harmless lines from byte `offset` of the current file (None: its end) on, while `going()`, and then the rest."""
+def follow(path: Path, *, going: Callable[[], bool], offset: int | None = None, before: int = 0) -> Iterator[str]:
+    """Harmless lines from byte `offset` of the current file (None: its end) on, while `going()`, and then the rest.
+
+    The `before` last lines up to there come first: none between them and what is followed is missing or comes twice.
+    """
     reader = _Reader(path, offset)
     try:
+        if (place := reader.place) is not None:
+            yield from tail(path, before, place)
         while True:
             last = not going()  # asked before reading: what came until then is read
             yield from reader.lines(last)
@@ -156,6 +169,13 @@ class _Reader:
         self._file = self._try_open(path)
         if self._file >= 0:
             os.lseek(self._file, offset or 0, os.SEEK_END if offset is None else os.SEEK_SET)
+
+    @property
+    def place(self) -> Place | None:
+        """What is read next; None where there is no file yet."""
+        if self._file < 0:
+            return None
+        return Place(inode=os.fstat(self._file).st_ino, offset=os.lseek(self._file, 0, os.SEEK_CUR))
 
     def lines(self, last: bool) -> Iterator[str]:
         for data in self._data():
@@ -212,10 +232,14 @@ class _Reader:
             return -1
 
 
-def _blocks_backwards(path: Path) -> Iterator[bytes]:
+def _blocks_backwards(path: Path, until: Place | None = None) -> Iterator[bytes]:
     for file in reversed(files(path)):
         with suppress(FileNotFoundError), file.open("rb") as log:
             position = log.seek(0, os.SEEK_END)
+            if until is not None:
+                if os.fstat(log.fileno()).st_ino != until.inode:
+                    continue  # newer than the place
+                position, until = until.offset, None
             while position > 0:
                 start = max(0, position - _BLOCK)
                 log.seek(start)

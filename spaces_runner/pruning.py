@@ -39,9 +39,10 @@ def _mirrors(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
     """All but those of known Spaces. One that is being fetched is locked, and left for the next time."""
     from spaces_runner.checkout.mirror import mirror_path
 
-    keep = {
-        mirror_path(settings, space.ref) for space in store.spaces() if space.ref.kind in (RefKind.HUB, RefKind.GIT)
-    }
+    spaces = store.spaces()
+    keep = {mirror_path(settings, space.ref) for space in spaces if space.ref.kind in (RefKind.HUB, RefKind.GIT)}
+    marks = (settings.space(space.id).mirror_mark for space in spaces)
+    keep |= {settings.mirrors_dir / mark.read_text() for mark in marks if mark.exists()}
     folders = settings.mirrors_dir.glob("*.git") if settings.mirrors_dir.is_dir() else ()
     unused = [path for path in folders if path not in keep]
     return sorted(path.name for path in unused if dry_run or _remove_mirror(path))

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from spaces_runner import gpu, launch, models, overlay, preparation
+from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
 from spaces_runner.errors import UnsupportedSdk
 from spaces_runner.job import Job
@@ -56,6 +57,8 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
 
         return launch_plan(options, settings, _lease(job))
     checkout = obtain(job.ref, dirs.app, settings, report)
+    if job.ref.kind is RefKind.SUBDOMAIN:
+        dirs.mirror_mark.write_text(mirror_path(settings, checkout.ref).name)
     known = preparation.recall(job, checkout.commit)
     with report.step(Step.DETECT):
         spec = known.spec if known else _detect(checkout, options)

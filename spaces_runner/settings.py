@@ -17,7 +17,7 @@ PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports fr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the runner can be told through its environment. `describe()` is what the reference prints."""
+    """Everything the runner can be told through its environment: docs/reference/settings.md has the variables."""
 
     home: str
     hf_endpoint: str = "https://huggingface.co"
@@ -103,6 +103,11 @@ class SpaceDirs:
     def app(self) -> Path:
         """The patched copy of the source, laid out anew for each launch; the app's working directory."""
         return self.root / "app"
+
+    @property
+    def mirror_mark(self) -> Path:
+        """The runner's own: names the mirror of a Space whose reference does not say it, which only the Hub knew."""
+        return self.root / "mirror"
 
     @property
     def data(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -28,8 +29,7 @@ def logs(
     with opened(as_json) as face:
         space_id = control.find(name, face.settings)
         which = "build" if build else "run"
-        for line in control.log_tail(space_id, face.settings, which, tail):
+        asked = (space_id, face.settings, which, tail)
+        lines: Iterable[str] = control.log_follow(*asked) if follow else control.log_tail(*asked)
+        for line in lines:
             face.out(json.dumps({"line": line}) if as_json else line)
-        if follow:
-            for line in control.log_follow(space_id, face.settings, which):
-                face.out(json.dumps({"line": line}) if as_json else line)

@@ -27,16 +27,19 @@ from spaces_runner.errors import (
     GpuUnavailable,
     LaunchError,
     NetworkFailed,
+    NeverReady,
     SpaceBusy,
     UnknownSpace,
 )
 from spaces_runner.handle import Space as Handle
 from spaces_runner.process import Family, identify
+from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import Failed, RefKind, RunOptions, SpaceRef, Stage, StageChanged
 from spaces_runner.variables import MARK
 from tests.support.cli import Cli
+from tests.support.hub import Hub
 from tests.support.shims import ROOT, SERVE, Shims, files_with, until
 
 # Nothing is to be installed and no package index is asked: this Space fails before.
@@ -268,6 +271,7 @@ def test_the_log_is_read_and_followed(shims: Shims) -> None:
     shim.until_stage(Stage.RUNNING)
     assert control.log_tail(shim.id, shims.settings, "run", 10_000)[:2] == ["first", "second"]
     assert len(control.log_tail(shim.id, shims.settings, "run", 2)) == 2
+    everything = Handle(id=shim.id, settings=shims.settings).logs(tail=10_000, follow=True)
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(control.log_follow(shim.id, shims.settings)))
     reader.start()
@@ -277,6 +281,9 @@ def test_the_log_is_read_and_followed(shims: Shims) -> None:
     assert not reader.is_alive(), "following ends with the Space"
     numbers = [int(line.split()[1]) for line in lines]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    ticks = list(everything)[2:]
+    assert len(ticks) > numbers[-1]
+    assert ticks == [f"tick {number}" for number in range(len(ticks))]
 
 
 def test_a_space_whose_shim_was_killed_is_never_told_as_running(shims: Shims) -> None:
@@ -455,6 +462,16 @@ def test_waiting_has_a_deadline(shims: Shims) -> None:
     assert time.monotonic() - begun < 3
 
 
+def test_a_handle_waits_no_longer_than_it_is_told_to(settings: Settings, slow: Settings) -> None:
+    folder = Path(space(settings, "slow", SLOW_BUILD).ref.source)
+    begun = time.monotonic()
+    with pytest.raises(NeverReady, match="after 4 s"):
+        spaces_runner.run(folder, timeout=4, progress=lambda _: None, settings=slow)
+    assert time.monotonic() - begun < 7
+    [left] = spaces_runner.spaces(settings=slow)
+    left.stop()
+
+
 def test_a_run_whose_face_died_before_its_shim_was_there(settings: Settings) -> None:
     store = Store(settings)
     admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/x"), RunOptions())
@@ -488,6 +505,18 @@ def test_pruning_removes_what_no_space_uses(settings: Settings) -> None:
     assert control.prune(settings) == told
     assert not any(path.exists() for path in (leftover, mirror, settings.environments_dir / "unused"))
     assert settings.space(space_id).root.exists()
+
+
+def test_pruning_leaves_the_mirror_of_a_space_that_was_pasted_as_its_own_address(settings: Settings, hub: Hub) -> None:
+    hub.add_space("Some-Owner/my.space", {"README.md": BROKEN, "app.py": ""})
+    settings = hub.settings(settings)
+    request = control.Request(ref=parse("https://some-owner-my-space.hf.space", settings))
+    space_id = control.start(request, settings)
+    assert control.wait(space_id, settings, timeout=60).stage is Stage.CONFIG_ERROR
+    [mirror] = settings.mirrors_dir.glob("*.git")
+    assert control.prune(settings)["mirrors"] == []
+    control.remove(space_id, settings)
+    assert control.prune(settings)["mirrors"] == [mirror.name]
 
 
 def test_pruning_the_cache_waits_for_builds(settings: Settings, slow: Settings) -> None:

@@ -139,6 +139,15 @@ def test_a_space_that_is_not_there(settings: Settings) -> None:
     assert spaces_runner.spaces(settings=settings) == ()
 
 
+def test_a_path_object_is_a_directory(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.RefError, match="no directory"):
+        spaces_runner.run(Path("gradio/hello_world"), settings=settings)
+    (folder / "app.py").unlink()
+    monkeypatch.chdir(folder.parent.parent)
+    with pytest.raises(errors.NoAppFile):
+        spaces_runner.inspect(folder.relative_to(folder.parent.parent), settings=settings)
+
+
 def test_every_error_comes_back_as_its_own_class() -> None:
     classes = {cls.code: cls for cls in subclasses(errors.RunnerError) if cls is not errors.ReportedError}
     assert len(classes) > 20

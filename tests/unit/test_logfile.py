@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from spaces_runner.logfile import LogWriter, dropped, erase, files, follow, tail
+from spaces_runner.logfile import LogWriter, Place, dropped, erase, files, follow, tail
 from spaces_runner.masking import LEAST, Masker
 
 SECRET = "hunter2/and more?"
@@ -199,6 +199,28 @@ def test_following_reads_on_through_rotation(tmp_path: Path) -> None:
     reader.join(10)
     assert not reader.is_alive()
     assert lines == [f"line {number}" for number in range(3000)] + ["the rest"]
+
+
+def test_a_tail_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=100, keep=1000)
+    log.write(b"".join(b"line %d\n" % number for number in range(50)))
+    there = path.stat()
+    log.write(b"later\n" * 100)
+    log.close()
+    place = Place(inode=there.st_ino, offset=there.st_size)
+    assert tail(path, 20, place) == [f"line {number}" for number in range(30, 50)]
+
+
+def test_nothing_is_missing_between_the_tail_and_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=100, keep=1000)
+    log.write(b"".join(b"line %d\n" % number for number in range(50)))
+    lines = follow(path, going=lambda: False, before=20)
+    first = next(lines)
+    log.write(b"".join(b"line %d\n" % number for number in range(50, 90)))
+    log.close()
+    assert [first, *lines] == [f"line {number}" for number in range(30, 90)]
 
 
 def test_following_waits_for_the_file(tmp_path: Path) -> None:
