@@ -38,6 +38,7 @@ SMALLEST_APP_BYTES = 512 * 1024**2
 ROOMY_BYTES = 10 * 1024**3  # one environment with torch and CUDA is about 6 GB
 # The first release of each series with the fixes of 2024 for clones of hostile repositories (CVE-2024-32002 and on).
 GIT_FIXES = {39: 4, 40: 2, 41: 1, 42: 2, 43: 4, 44: 1, 45: 1}
+_UV_REMEDY = "Install it again:  pip install --force-reinstall uv"
 
 
 class Verdict(StrEnum):
@@ -145,10 +146,10 @@ def uv(settings: Settings) -> Check:
     try:
         binary = tool.binary(settings, None)
     except FileNotFoundError:
-        return fail("uv", "not found", "Install it again:  pip install --force-reinstall uv")
+        return fail("uv", "not found", _UV_REMEDY)
     said = answer(settings, str(binary), "--version")
     if said is None:
-        return fail("uv", f"{binary} does not run", "Install it again:  pip install --force-reinstall uv")
+        return fail("uv", f"{binary} does not run", _UV_REMEDY)
     return ok("uv", said.split()[1])
 
 
@@ -205,9 +206,9 @@ def setpriv(settings: Settings) -> Check:
     if os.geteuid() != 0:
         return ok("setpriv", "not needed: only root can give a Space a user of its own")
     if not shutil.which("setpriv", path=settings.path):
-        return fail(
+        return warn(
             "setpriv",
-            "not found: a Space cannot be given a user of its own",
+            "not found: a slower program of our own takes its place, and builds may call set-user-id programs",
             "Install it:  sudo apt-get install util-linux",
         )
     return ok("setpriv", "found: each Space runs as a user of its own")
@@ -249,7 +250,10 @@ def package_index(settings: Settings) -> Check:
         once = {"UV_HTTP_RETRIES": "0"}
         client = tool.Uv(settings=settings, room=room, on_line=lambda line: None, variables=once)
         question = ("pip", "compile", "--quiet", "--no-deps", "--no-build", "--python", sys.executable, "-")
-        answered = client.run(question, NETWORK_TIMEOUT_S, "pip\n").ok
+        try:
+            answered = client.run(question, NETWORK_TIMEOUT_S, "pip\n").ok
+        except FileNotFoundError:
+            return warn("package-index", "not asked: there is no uv to ask it", _UV_REMEDY)
     if not answered:
         return warn(
             "package-index",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uv
 
 from spaces_runner import doctor
 from spaces_runner.doctor import Verdict
@@ -61,6 +62,22 @@ def test_without_git_nothing_starts(settings: Settings, tmp_path: Path) -> None:
     bare = replace(settings, path=str(tmp_path))
     assert doctor.git(bare).verdict is Verdict.FAIL
     assert doctor.git_lfs(bare).verdict is Verdict.WARN
+
+
+def test_without_uv_the_other_checks_are_made(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise FileNotFoundError("uv")
+
+    monkeypatch.setattr(uv, "find_uv_bin", missing)
+    checks = {check.name: check for check in doctor.examine(offline(settings))}
+    assert checks["uv"].verdict is Verdict.FAIL
+    assert checks["package-index"].verdict is Verdict.WARN
+    assert "no uv" in checks["package-index"].detail
+
+
+def test_without_setpriv_spaces_start_all_the_same(settings: Settings, tmp_path: Path) -> None:
+    found = doctor.setpriv(replace(settings, path=str(tmp_path)))
+    assert found.verdict is (Verdict.WARN if os.geteuid() == 0 else Verdict.OK)
 
 
 @pytest.mark.parametrize(
