@@ -97,7 +97,7 @@ class GitCommand:
             return Popen(
                 ["git", *arguments],
                 cwd=self._folder,
-                env=self._environment(self._local()),
+                env=self._environment({}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -107,7 +107,7 @@ class GitCommand:
 
     def ask(self, *arguments: str) -> bytes:
         """Standard output of a command that stays on this machine. Raises CheckoutError."""
-        status, out, err = self._execute(arguments, self._local())
+        status, out, err = self._execute(arguments, {})
         if status:
             raise CheckoutError("git could not read its copy of the Space.", hint=_AGAIN, lines=self._lines(err))
         return out
@@ -130,13 +130,14 @@ class GitCommand:
         from git.cmd import Git
 
         git = Git(str(self._folder))
-        git.update_environment(**self._surroundings)
+        ours = {**self._surroundings, **self._remote()}
+        unset = [f"--unset={name}" for name in os.environ if _steers_git(name) and name not in ours]
         process = git.execute(
-            ["git", *arguments],
+            [*(("env", *unset) if unset else ()), "git", *arguments],  # GitPython adds variables, and takes none away
             as_process=True,
             with_stdout=False,
             universal_newlines=True,
-            env=self._remote(),
+            env=ours,
             errors="replace",
         )
         kept: deque[str] = deque(maxlen=_LINES)
@@ -186,13 +187,11 @@ class GitCommand:
 
     def _environment(self, env: dict[str, str]) -> dict[str, str]:
         """As GitPython makes it: proxies and certificates come from the process, messages are in English."""
-        return {**os.environ, "LANGUAGE": "C", "LC_ALL": "C", **self._surroundings, **env}
+        kept = {name: value for name, value in os.environ.items() if not _steers_git(name)}
+        return {**kept, "LANGUAGE": "C", "LC_ALL": "C", **self._surroundings, **env}
 
     def _lines(self, err: str) -> tuple[str, ...]:
         return tuple(self.scrub(line) for line in err.splitlines()[-_LINES:] if line.strip())
-
-    def _local(self) -> dict[str, str]:
-        return _config(_CONFIG)
 
     def _remote(self, *more: tuple[str, str]) -> dict[str, str]:
         """The configuration for a talk with the origin; with the token where the origin is the Hub."""
@@ -211,6 +210,11 @@ class GitCommand:
             key = f"http.{self._settings.hf_endpoint}/.extraHeader"
             pairs.append((key, f"Authorization: Basic {_basic(self._settings.hf_token)}"))
         return _config(pairs)
+
+
+def _steers_git(name: str) -> bool:
+    """Whether a variable of the owner's would tell git where to work, and how; certificates are as the machine's."""
+    return name.startswith("GIT_") and not name.startswith(("GIT_SSL_CA", "GIT_PROXY_SSL_CA"))
 
 
 def _not_installed() -> CheckoutError:

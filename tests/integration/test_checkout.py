@@ -353,7 +353,8 @@ def test_hooks_and_templates_of_this_machine_do_nothing(
         f'[credential]\n\thelper = !touch {marker}\n[url "http://127.0.0.1:1/"]\n\tinsteadOf = {hub.endpoint}/\n'
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_EXEC_PATH"):
+        monkeypatch.setenv(name, "/nonexistent")
     monkeypatch.setenv("GIT_TRACE", "1")
     hub.add_space("o/n", FILES)
     assert take("o/n", at_hub).commit
