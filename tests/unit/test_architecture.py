@@ -24,6 +24,11 @@ def imported(path: Path) -> set[str]:
     return found
 
 
+def inside(names: set[str], packages: set[str]) -> set[str]:
+    """Those of the modules that are one of the packages, or below one."""
+    return {name for name in names for package in packages if name == package or name.startswith(f"{package}.")}
+
+
 def modules(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts)
 
@@ -40,7 +45,7 @@ def test_stages_do_not_know_each_other(stage: str) -> None:
     files = modules(f"spaces_runner/{stage}") if base.is_dir() else [base.with_suffix(".py")]
     others = {f"spaces_runner.{other}" for other in STAGES - {stage}}
     for path in files:
-        assert not imported(path) & others, path
+        assert not inside(imported(path), others), path
 
 
 def test_the_app_is_torch_free_outside_inference() -> None:
@@ -70,8 +75,7 @@ CORE = {
 def test_the_rooms_of_the_core_know_only_what_is_below(room: str) -> None:
     unknown = {f"app.inference.{other}" for other in CORE[room]}
     for path in modules(f"app/inference/{room}"):
-        seen = {name for name in imported(path) for other in unknown if name == other or name.startswith(f"{other}.")}
-        assert not seen, path
+        assert not inside(imported(path), unknown), path
 
 
 @pytest.mark.parametrize("room", ["server", "prompts"])
