@@ -17,7 +17,7 @@ PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports fr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the runner can be told through its environment: docs/reference/settings.md has the variables."""
+    """Everything the runner can be told through its environment; `read_settings` knows the variables."""
 
     home: str
     hf_endpoint: str = "https://huggingface.co"
