@@ -1,9 +1,10 @@
-"""The one thread that steps every engine: fair by tokens between them, asleep while none has work. Knows no model."""
+"""The one thread that steps every engine: fair by time between them, asleep while none has work. Knows no model."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -37,9 +38,9 @@ class Rotation(Generic[_T]):
         self._at_work = frozenset(at_work)
         return min(at_work, key=lambda one: self._charged[one])
 
-    def charge(self, one: _T, tokens: int) -> None:
-        """A turn costs at least one token."""
-        self._charged[one] += max(tokens, 1)
+    def charge(self, one: _T, seconds: float) -> None:
+        """Of the device, which its turn took."""
+        self._charged[one] += seconds
 
     def forget(self, one: _T) -> None:
         self._charged.pop(one, None)
@@ -47,16 +48,22 @@ class Rotation(Generic[_T]):
 
 
 class Worker:
-    """Started by `start`. `on_broken` hears, in this thread, of an engine that failed as a whole, and is left alone."""
+    """Started by `start`. `on_broken` hears, in this thread, of an engine that failed as a whole, and is left alone.
 
-    def __init__(self, on_broken: Callable[[Engine, Exception], None]) -> None:
+    `clock` tells seconds: what a turn takes is what it is charged, whether it makes one token or a batch of them.
+    """
+
+    def __init__(
+        self, on_broken: Callable[[Engine, Exception], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._on_broken = on_broken
+        self._clock = clock
         self._engines: list[Engine] = []
         self._errands: deque[tuple[Engine, Callable[[], None]]] = deque()
         self._rotation: Rotation[Engine] = Rotation()
         self._changed = threading.Condition()
         self._stepping: Engine | None = None
-        self._stalled = 0  # engines that could do nothing, one after the other
+        self._stalled: set[Engine] = set()  # with work, and not able to do it when they were last asked
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engines", daemon=True)
 
@@ -71,8 +78,7 @@ class Worker:
     def remove(self, engine: Engine) -> None:
         """Step it no more. Returns when no step of it is going on."""
         with self._changed:
-            self._engines = [one for one in self._engines if one is not engine]
-            self._rotation.forget(engine)
+            self._forget(engine)
             self._changed.wait_for(lambda: self._stepping is not engine)
 
     def do(self, engine: Engine, errand: Callable[[], None]) -> None:
@@ -84,7 +90,7 @@ class Worker:
     def wake(self) -> None:
         """There may be work."""
         with self._changed:
-            self._stalled = 0
+            self._stalled.clear()
             self._changed.notify_all()
 
     def stop(self, timeout: float) -> None:
@@ -115,27 +121,37 @@ class Worker:
                     self._stepping = engine
                     return engine, errand
                 at_work = [engine for engine in self._engines if not engine.idle]
-                if at_work and self._stalled < len(at_work):
-                    self._stepping = self._rotation.next(at_work)
+                if able := [engine for engine in at_work if engine not in self._stalled]:
+                    self._stepping = self._rotation.next(able)
                     return self._stepping, None
                 self._changed.wait(STALL_S if at_work else None)
-                self._stalled = 0
+                self._stalled.clear()
         return None
 
     def _step(self, engine: Engine) -> None:
-        worked, spent = False, 0
+        worked = False
 
         def step() -> None:
-            nonlocal worked, spent
-            before = _tokens(engine)
+            nonlocal worked
             worked = engine.step()
-            spent = _tokens(engine) - before
 
+        begun = self._clock()
         self._guarded(engine, step)
+        spent = self._clock() - begun
         with self._changed:
-            self._stalled = 0 if worked else self._stalled + 1
-            if engine in self._engines:
-                self._rotation.charge(engine, spent)
+            if worked:
+                self._stalled.clear()
+            if engine not in self._engines:
+                return
+            self._rotation.charge(engine, spent)
+            if not worked:
+                self._stalled.add(engine)
+
+    def _forget(self, engine: Engine) -> None:
+        """It has no turns any more. With the lock held."""
+        self._engines = [one for one in self._engines if one is not engine]
+        self._rotation.forget(engine)
+        self._stalled.discard(engine)
 
     def _guarded(self, engine: Engine, work: Callable[[], None]) -> None:
         """Do it. If it fails as a whole, the engine's requests end, and it is stepped no more."""
@@ -144,8 +160,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # the boundary: one engine's failure must not end the others'
             _LOG.exception("An engine failed")
             with self._changed:
-                self._engines = [one for one in self._engines if one is not engine]
-                self._rotation.forget(engine)
+                self._forget(engine)
             _end_all(engine, error)
             self._on_broken(engine, error)
 
@@ -157,8 +172,3 @@ def _end_all(engine: Engine, error: Exception) -> None:
         engine.fail_all(error if isinstance(error, InferenceError) else failed)
     except Exception:  # noqa: BLE001  # as above
         _LOG.exception("A broken engine could not end its requests")
-
-
-def _tokens(engine: Engine) -> int:
-    stats = engine.stats
-    return stats.generated_tokens + stats.prefilled_tokens

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -43,8 +44,8 @@ def sequence(name: str, sink: list[object], tokens: int = 5) -> EngineSequence:
 
 
 @given(st.lists(st.integers(1, 600), min_size=2, max_size=5), st.integers(50, 300))
-def test_engines_at_work_get_the_same_number_of_tokens(costs: list[int], turns: int) -> None:
-    """However much a turn of each takes: they are never further apart than one turn of the dearest."""
+def test_engines_at_work_get_the_same_time(costs: list[int], turns: int) -> None:
+    """However long a turn of each takes: they are never further apart than one turn of the slowest."""
     rotation: Rotation[int] = Rotation()
     engines = list(range(len(costs)))
     served = Counter(dict.fromkeys(engines, 0))
@@ -73,6 +74,70 @@ def test_one_that_rested_does_not_pay_for_what_others_did_not() -> None:
     for _ in range(3):
         rotation.charge(rotation.next(["b"]), 10)
     assert [rotation.next(["a", "b"]) for _ in range(1)] == ["a"]
+
+
+@dataclass
+class Clock:
+    """Stands still but for what engines say they take. `turns`: whose they were."""
+
+    now: float = 0.0
+    turns: list[str] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(eq=False)
+class Timed(ScriptedEngine):
+    """Each of its steps takes `seconds` of `clock`, with one sequence or with many."""
+
+    clock: Clock = field(default_factory=Clock)
+    name: str = ""
+    seconds: float = 0.0
+
+    def step(self) -> bool:
+        self.clock.turns.append(self.name)
+        self.clock.now += self.seconds
+        return super().step()
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(1.0, {"full": 20, "single": 20}), (3.0, {"full": 10, "single": 30})])
+def test_a_full_batch_pays_for_its_time_and_not_for_its_tokens(seconds: float, turns: dict[str, int]) -> None:
+    clock = Clock()
+    full, single = Timed(clock=clock, name="full", seconds=seconds), Timed(clock=clock, name="single", seconds=1.0)
+    for number in range(20):
+        full.submit(sequence(str(number), [], tokens=60))
+    single.submit(sequence("one", [], tokens=60))
+    worker = Worker(lambda _engine, _error: None, clock)
+    worker.add(full)
+    worker.add(single)
+    worker.start()
+    try:
+        until(lambda: full.idle and single.idle)
+    finally:
+        worker.stop(5)
+    assert Counter(clock.turns[:40]) == turns
+
+
+def test_one_that_cannot_go_on_yet_holds_no_other_up() -> None:
+    """It takes no time, and so is charged nothing: by what they were charged alone, it would have every turn."""
+    clock = Clock()
+    stuck, other = Timed(clock=clock, name="stuck"), Timed(clock=clock, name="other", seconds=1.0)
+    stuck.gate.clear()
+    for engine in (stuck, other):
+        engine.submit(sequence("one", [], tokens=60))
+    worker = Worker(lambda _engine, _error: None, clock)
+    worker.add(stuck)
+    worker.add(other)
+    worker.start()
+    try:
+        until(lambda: other.idle)
+        assert not stuck.idle
+        stuck.gate.set()
+        until(lambda: stuck.idle)
+    finally:
+        worker.stop(5)
+    assert Counter(clock.turns)["other"] == 60
 
 
 def test_it_sleeps_until_there_is_work(worker: Worker) -> None:
