@@ -9,9 +9,17 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from app.inference.errors import DeviceLost, GenerationFailed, ModelUnavailable, ShuttingDown, UnknownModel
+from app.inference.errors import (
+    DeviceLost,
+    GenerationFailed,
+    ModelUnavailable,
+    NotSupported,
+    ShuttingDown,
+    UnknownModel,
+)
 from app.inference.loaded import LoadedModel
 from app.inference.pool import intake
+from app.inference.pool.afar import Afar
 from app.inference.pool.channel import Channel
 from app.inference.pool.mover import Mover
 from app.inference.pool.options import Options
@@ -57,6 +65,7 @@ class Pool:
         self._tools = tools
         self._seats = _seats(cards)
         self._elsewhere = {card.name: elsewhere(card) for card in cards if card.remote and elsewhere}
+        self._afar = Afar()
         self._on_lost = on_lost
         self._worker = Worker(self._broken)
         self._mover = Mover(tuple(dict.fromkeys(self._seats.values())), tools, self._worker, options)
@@ -79,9 +88,10 @@ class Pool:
         self._mover.close()
         try:
             async with asyncio.timeout(seconds):
-                while any(seat.inside for seat in self._seats.values()):
+                while self._afar.under_way or any(seat.inside for seat in self._seats.values()):
                     await asyncio.sleep(0.05)
         except TimeoutError:
+            self._afar.interrupt()
             for seat in dict.fromkeys(self._seats.values()):
                 if seat.engine is not None and seat.state is Residency.RESIDENT:
                     self._worker.do(seat.engine, partial(seat.engine.fail_all, ShuttingDown()))
@@ -106,7 +116,7 @@ class Pool:
         card = self._card(request.model)
         if self._closing:
             raise ShuttingDown
-        served = self._generate(card, request) if card.remote is None else self._elsewhere[card.name].generate(request)
+        served = self._generate(card, request) if card.remote is None else self._from_afar(card, request)
         async with aclosing(cast(AsyncGenerator[Event, None], served)) as events:
             async for event in events:
                 yield event
@@ -160,16 +170,22 @@ class Pool:
             seat.channels.discard(channel)
             self._mover.leave(seat)
 
+    def _from_afar(self, card: ModelCard, request: GenerateRequest) -> AsyncIterator[Event]:
+        return self._afar.through(self._elsewhere[card.name].generate(request))
+
     def _card(self, model: str) -> ModelCard:
         if model not in self._cards:
             raise UnknownModel(model, self._cards)
         return self._cards[model]
 
     def _seat(self, model: str) -> Seat:
-        """Raises UnknownModel, also for a model whose weights are elsewhere."""
-        self._card(model)
-        if model not in self._seats:
-            raise UnknownModel(model, self._seats)
+        """Raises UnknownModel, NotSupported."""
+        if self._card(model).remote is not None:
+            raise NotSupported(
+                f"{model} is served elsewhere, and its tokenizer is not here.",
+                hint="Ask the engine that serves it.",
+                param="model",
+            )
         return self._seats[model]
 
     def _status(self, card: ModelCard) -> ModelStatus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -19,10 +18,10 @@ from app.inference.errors import (
     UnknownModel,
     WeightsMissing,
 )
-from app.inference.pool import Options, Pool
-from app.inference.types import Delta, Endpoint, Event, Finished, Loading, Queued, Residency, SamplingParams, Started
+from app.inference.pool import Options
+from app.inference.types import Delta, Event, Finished, Loading, Queued, Residency, SamplingParams, Started
 from tests.support.inference_core import KV, MIB, WEIGHTS, Workshop, make_card, make_request
-from tests.support.inference_pool import EACH, QUICK, A, events_of, held, pool_of, residency, run, text_of, until
+from tests.support.inference_pool import EACH, events_of, held, pool_of, residency, run, text_of, until
 
 # Events
 
@@ -423,40 +422,6 @@ def test_the_end_lets_what_runs_be_done() -> None:
             workshop.engines["a"].gate.set()
             assert text_of(await running) == "xxxx"
             await draining
-
-    run(test())
-
-
-# Engines elsewhere
-
-
-class Elsewhere:
-    def __init__(self) -> None:
-        self.closed = False
-
-    async def generate(self, request: object) -> AsyncIterator[Event]:
-        try:
-            yield Queued(position=0)
-            yield Delta(text="from afar", tokens=())
-        finally:
-            self.closed = True
-
-
-def test_a_remote_card_is_served_by_its_endpoint() -> None:
-    card = make_card("far", remote=Endpoint(url="http://127.0.0.1:1", protocol="openai", model="m"))
-    elsewhere = Elsewhere()
-
-    async def test() -> None:
-        pool = Pool((A, card), Workshop().tools(), QUICK, lambda _: elsewhere)
-        await pool.start()
-        try:
-            assert text_of(await events_of(pool, "far")) == "from afar"
-            assert pool.status()[1].residency is Residency.REMOTE
-            async with aclosing(cast(Any, pool.generate(make_request("far")))) as events:
-                await anext(events)
-            assert elsewhere.closed
-        finally:
-            await pool.close()
 
     run(test())
 
