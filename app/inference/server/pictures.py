@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from app.inference.errors import BadImage, BadRequest
+from app.inference.errors import BadImage, BadRequest, ImagesNotSupported
 
 MARK = "<image>"  # where a picture stands in a prompt
 
@@ -39,6 +39,16 @@ def no_mark(text: str, param: str) -> None:
     """For a raw prompt to a model that sees. Raises BadRequest for a mark without a picture."""
     if MARK in text:
         raise BadRequest(f"{MARK} stands for a picture, and none came with it.", param=param)
+
+
+def none_here(count: int, param: str) -> None:
+    """For a model that reads text alone. Raises ImagesNotSupported."""
+    if count:
+        raise ImagesNotSupported(
+            "The model reads text alone; it cannot look at a picture.",
+            hint="Leave the picture out, or ask a model that sees.",
+            param=param,
+        )
 
 
 def few_enough(count: int, param: str) -> None:

@@ -98,14 +98,15 @@ class TgiRequest(Body):
         return self.parameters or Parameters()
 
     def prompt(self, *, images: bool) -> Prompt:
-        """`inputs` as they are. To a model that sees, `![](data:image/png;base64,…)` is a picture, as in TGI.
+        """`inputs` as they are, but for pictures: `![](data:image/png;base64,…)` is one, as in TGI.
 
-        Raises BadImage, BadRequest.
+        `images`: whether the model sees. Raises ImagesNotSupported, BadImage, BadRequest.
         """
+        found = _PICTURE.findall(self.inputs)
         if not images:
+            pictures.none_here(len(found), "inputs")
             return Prompt(text=self.inputs)
         pictures.no_mark(self.inputs, "inputs")
-        found = _PICTURE.findall(self.inputs)
         pictures.few_enough(len(found), "inputs")
         shown = tuple(pictures.from_data_url(url, f"picture {number}") for number, url in enumerate(found, 1))
         return Prompt(text=_PICTURE.sub(pictures.MARK, self.inputs), images=shown)

@@ -89,10 +89,14 @@ async def _answer(
 
 
 def _adapted(core: Core, card: ModelCard, adapter: str | None) -> ModelCard:
-    """The model over the same base that goes by the adapter's name. Raises UnknownAdapter."""
+    """The model over the same base that goes by the adapter's name. Raises UnknownAdapter.
+
+    A model that is served elsewhere has no base here that another could share.
+    """
     if adapter is None:
         return card
-    others = {other.name: other for other in core.service.cards() if other.base == card.base}
+    here = [other for other in core.service.cards() if other.remote is None]
+    others = {card.name: card} if card.remote else {other.name: other for other in here if other.base == card.base}
     if adapter not in others:
         raise UnknownAdapter(adapter, others)
     return others[adapter]

@@ -13,8 +13,8 @@ from huggingface_hub.errors import GenerationError, OverloadedError, ValidationE
 
 from app.inference.errors import InferenceError, Interrupted, OutOfMemory, Overloaded, PromptTooLong, WeightsMissing
 from app.inference.server import streams
-from app.inference.types import Delta, FinishReason, Residency
-from tests.support.inference_server import TOKEN, ScriptedService, finished, lines, loading, saying, token
+from app.inference.types import Delta, Endpoint, FinishReason, Residency
+from tests.support.inference_server import CARDS, TOKEN, ScriptedService, card, finished, lines, loading, saying, token
 
 # What text-generation 0.7.0 sends: every field, nulls included (text_generation/client.py, Client.generate).
 EVERY_FIELD: dict[str, Any] = {
@@ -287,6 +287,17 @@ def test_an_adapter_is_another_model_over_the_same_base(http: httpx.Client, scri
         assert "There are: alpaca, guanaco." in answer.json()["error"]
 
 
+def test_a_model_elsewhere_is_no_adapter_of_another(http: httpx.Client, scripted: ScriptedService) -> None:
+    """No weights of theirs are here: what they have in common says nothing."""
+    endpoint = Endpoint(url="http://127.0.0.1:9", protocol="tgi", model="m")
+    scripted.offered = (card("far", weights="", remote=endpoint), card("far2", weights="", remote=endpoint), *CARDS)
+    for path, adapter in (("/tgi/far", "far2"), ("/tgi/far", "alpaca"), ("/tgi/alpaca", "far")):
+        assert post(http, path, adapter_id=adapter).status_code == 404
+    assert scripted.requests == []
+    post(http, "/tgi/far", adapter_id="far").raise_for_status()
+    assert scripted.requests[0].model == "far"
+
+
 def test_pictures_stand_in_the_text(http: httpx.Client, scripted: ScriptedService) -> None:
     inputs = f"USER: ![]({PICTURE})\nWhat is this? ASSISTANT:"
     http.post("/tgi/llava", json={"inputs": inputs}).raise_for_status()
@@ -302,9 +313,19 @@ def test_a_mark_without_a_picture(http: httpx.Client) -> None:
     assert http.post("/tgi/guanaco", json={"inputs": "<image> in a text"}).status_code == 200
 
 
-def test_what_a_text_model_gets_stays_text(http: httpx.Client, scripted: ScriptedService) -> None:
-    http.post("/tgi/guanaco", json={"inputs": f"![]({PICTURE})"}).raise_for_status()
-    assert scripted.requests[0].prompt.text == f"![]({PICTURE})"
+@pytest.mark.parametrize("path", ["/tgi/guanaco", "/tgi/guanaco/generate", "/tgi/guanaco/generate_stream"])
+def test_a_picture_to_a_model_that_reads_text_alone(http: httpx.Client, scripted: ScriptedService, path: str) -> None:
+    answer = http.post(path, json={"inputs": f"What is this? ![]({PICTURE})"})
+    assert answer.status_code == 422
+    assert "reads text alone" in answer.json()["error"]
+    assert answer.json()["error_type"] == "validation"
+    assert scripted.requests == []
+
+
+def test_what_is_no_picture_stays_text(http: httpx.Client, scripted: ScriptedService) -> None:
+    inputs = "![a llama](https://example.org/llama.png)"
+    http.post("/tgi/guanaco", json={"inputs": inputs}).raise_for_status()
+    assert scripted.requests[0].prompt.text == inputs
 
 
 # What it says of itself
