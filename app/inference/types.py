@@ -150,7 +150,10 @@ class Loading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """The first event of every accepted request. `position`: how many are before it; 0 means it is next or running."""
+    """Comes of every accepted request, once or more, and before it Loading alone.
+
+    `position`: how many are before it; 0 means it is next or running.
+    """
 
     position: int
 

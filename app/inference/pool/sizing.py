@@ -15,8 +15,8 @@ def kv_share(weights: int, bases: Sequence[int], budget: int, families: int = 1)
 
     `bases`: the weights of every base on offer, which are of so many `families`. `budget`: what the core may hold in
     all. As many bases as can be there at once with a decent cache each share what their weights leave. One of each
-    family is worth a smaller cache; a second of the same family is not, as it wakes within a second. Where none fits
-    so, this one has what it leaves.
+    family is worth a smaller cache; a second of the same family is not: it sleeps in host memory, and waking it is a
+    copy, though how long that takes on a GPU was never measured. Where none fits so, this one has what it leaves.
     """
     for count in range(len(bases), 0, -1):
         together = sorted(bases, reverse=True)[:count]

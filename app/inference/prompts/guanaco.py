@@ -5,6 +5,9 @@ joints are kept as they are: a line break before each finished turn, none before
 The mirror at e86b69f has one more space, before "### Assistant:"; the authors' own notebook and script have none there.
 
 The header is a system prompt in all but name: a system message takes its place, an empty one leaves it out.
+
+What was computed for a prompt is of use to the next only as far as its last turn: once that turn is past, a line break
+stands before it. So a second question is read again from the start of the first, a third from that of the second.
 """
 
 from __future__ import annotations
