@@ -123,6 +123,7 @@ class DiskTooSmall(CheckoutError):
 
 
 class ModelsTooLarge(DiskTooSmall):
+    code = "models_too_large"
     step = Step.MODELS
 
 

@@ -145,7 +145,7 @@ def test_a_disk_that_is_too_small(at_hub: Settings, hub: Hub) -> None:
     with pytest.raises(ModelsTooLarge) as caught:
         models.prefetch(("o/m",), replace(at_hub, disk_floor_bytes=1 << 60), Told().reporter)
     info = caught.value.info
-    assert (info.code, info.stage, info.step) == ("disk_too_small", Stage.BUILD_ERROR, Step.MODELS)
+    assert (info.code, info.stage, info.step) == ("models_too_large", Stage.BUILD_ERROR, Step.MODELS)
     assert not list(at_hub.models_dir.rglob("blobs/*"))
 
 

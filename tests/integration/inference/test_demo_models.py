@@ -17,9 +17,12 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaProcessor
 
 import app.inference
+from tests.support.inference_peft import PEFT_WARNS
 from training import measure, sights
 from training.prompts import FORMATS
 from training.tasks import COURSES, held_out, trained
+
+pytestmark = pytest.mark.filterwarnings(PEFT_WARNS)
 
 DEMO = Path(app.inference.__file__).parent / "demo"
 MEGABYTES = 20  # of 10^6 bytes, all files together
