@@ -16,7 +16,8 @@ These are **demo weights**: tiny models of the same classes and in the same file
 after, and a thousand times smaller. They know sums up to 20 + 20, some capitals, opposites, colours of things, a few
 words in five languages, little stories, and the colour and shape in a small picture; to anything else they say that
 they do not know it, or nonsense. They let the playground answer where there is no GPU and no real weights, and they
-give the tests answers that can be right or wrong. They are not the originals and contain nothing of them.
+give the tests answers that can be right or wrong. They are not the originals and contain nothing of them. Unlike
+the originals', no text of LLaMA's begins with `<s>`; the file of its tokenizer says so.
 
 | directory | is | class |
 |---|---|---|
