@@ -185,12 +185,14 @@ def test_a_server_on_a_port_of_its_own_that_is_taken(shared_settings: Settings, 
 @pytest.fixture
 def no_ports(settings: Settings) -> Iterator[Settings]:
     """Nothing is free where Spaces get their ports from: one of each ten is held."""
-    base = 48_000
+    base = 10_000  # the kernel takes no port from here for connections, which would leave one half taken
     with ExitStack() as held:
         for first in range(base, base + blocks.BLOCKS * 10, 10):
             server = held.enter_context(socket.socket())
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):  # somebody else holds it
                 server.bind(("127.0.0.1", first))
+                server.listen()
         yield replace(settings, port_base=base)
 
 
