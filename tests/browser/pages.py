@@ -19,6 +19,7 @@ def come(context: BrowserContext, url: str) -> Page:
     # The notice comes from the server: by then the page has asked for what it shows.
     tab(page, "Guanaco").click()
     expect(page.get_by_text("Demo weights.").locator("visible=true").first).to_be_visible(timeout=SLOW_MS)
+    page.wait_for_timeout(1500)  # what came last is still being put in its place, and a key pressed meanwhile is lost
     return page
 
 
