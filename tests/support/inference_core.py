@@ -230,13 +230,13 @@ class Workshop:
     def load(self, cards: Sequence[ModelCard], on_progress: OnProgress) -> LoadedModel:
         name = cards[0].name
         self.loads.append(tuple(card.name for card in cards))
-        if error := self.failing.get(name):
-            raise error
         on_progress("reading weights", 0.5)
         deadline = time.monotonic() + 20
         while not self.loading.wait(0.01):
             assert time.monotonic() < deadline, "nobody opened the gate of loading"
             on_progress("reading weights", 0.5)
+        if error := self.failing.get(name):
+            raise error
         return LoadedModel(
             family=cards[0].family,
             model=cast(Any, SimpleNamespace(name=name)),

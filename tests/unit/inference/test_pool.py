@@ -345,7 +345,11 @@ def test_a_failed_load_is_told_to_all_who_wait_and_tried_again(error: Exception)
     async def test() -> None:
         workshop = Workshop(failing={"a": error})
         async with pool_of(workshop) as pool:
-            outcomes = await asyncio.gather(*(events_of(pool, "a") for _ in range(5)), return_exceptions=True)
+            workshop.loading.clear()
+            waiting = [asyncio.create_task(events_of(pool, "a")) for _ in range(5)]
+            await asyncio.sleep(0.5)  # all are there
+            workshop.loading.set()
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
             assert all(isinstance(outcome, ModelUnavailable) for outcome in outcomes)
             assert len(workshop.loads) == 1
             assert pool.status()[0].residency is Residency.FAILED
