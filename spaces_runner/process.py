@@ -163,7 +163,7 @@ class Family:
         """
         asked: set[Identity] = set()
         deadline = time.monotonic() + grace_s
-        while left := self.members():
+        while left := self.members() or self._late():
             if time.monotonic() >= deadline:
                 return self._kill(kill_s)
             for member in left:
@@ -176,7 +176,7 @@ class Family:
 
     def _kill(self, kill_s: float) -> tuple[Identity, ...]:
         deadline = time.monotonic() + kill_s
-        while left := self.members():
+        while left := self.members() or self._late():
             if time.monotonic() >= deadline:
                 return left
             self._kill_user()
@@ -184,6 +184,11 @@ class Family:
                 member.signal(signal.SIGKILL)
             time.sleep(_SCAN_EVERY_S / 5)
         return ()
+
+    def _late(self) -> tuple[Identity, ...]:
+        """Who was born while /proc was read, and so was not seen."""
+        time.sleep(_SCAN_EVERY_S)
+        return self.members()
 
     def _kill_user(self) -> None:
         """All of the user's processes in one system call, which no fork can outrun."""
