@@ -18,8 +18,8 @@ from app.playground.core import Core, Place
 from app.playground.rates import Rate, Rates
 from spaces_runner.core import keys
 from spaces_runner.settings import Settings
-from tests.support.gate import gate, listening
-from tests.support.inference_server import bearer, until
+from tests.support.gate import gate
+from tests.support.inference_server import bearer, listening, until
 from tests.support.web import TOKEN
 
 CORE_TOKEN = "token-of-the-odd-core"

@@ -20,9 +20,19 @@ from app.playground.core import Core, Place
 from spaces_runner.core import keys
 from spaces_runner.settings import Settings
 from tests.support.cli import Cli
-from tests.support.gate import gate, listening
+from tests.support.gate import gate
 from tests.support.inference_server import TOKEN as CORE_TOKEN
-from tests.support.inference_server import ScriptedService, Step, bearer, delta, finished, lines, saying, until
+from tests.support.inference_server import (
+    ScriptedService,
+    Step,
+    bearer,
+    delta,
+    finished,
+    lines,
+    listening,
+    saying,
+    until,
+)
 from tests.support.inference_server import serving as serving_core
 from tests.support.share import Share
 from tests.support.web import TOKEN, serving

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.hosts import Hosts
 from app.share import PageLink
 from spaces_runner.settings import Settings
-from tests.support.gate import listening
+from tests.support.inference_server import listening
 from tests.support.share import Share
 from tests.support.shims import until
 

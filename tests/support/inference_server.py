@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from app.inference.errors import InferenceError, UnknownModel
 from app.inference.server import AnyOf, Bounds, Caller, Keys, OneKey, Server, bind, create_app, url
@@ -170,11 +171,10 @@ KEYS = AnyOf((OneKey(TOKEN), OneKey(GUEST, Caller(name="guest"))))
 
 
 @contextmanager
-def serving(service: ScriptedService, keys: Keys = KEYS, bounds: Bounds | None = None) -> Iterator[str]:
-    """The server over `service` in a thread of its own; its address. Ends with the context."""
-    listener = bind("127.0.0.1", 0)
-    answers = threading.Event()
-    server = Server(create_app(service, keys, bounds), on_started=answers.set)
+def listening(app: ASGIApp, on_stopping: Callable[[], Awaitable[None]] | None = None) -> Iterator[str]:
+    """`app` on a free port; its address."""
+    listener, answers = bind("127.0.0.1", 0), threading.Event()
+    server = Server(app, on_started=answers.set, on_stopping=on_stopping)
     server.config.timeout_graceful_shutdown = 1
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -186,6 +186,11 @@ def serving(service: ScriptedService, keys: Keys = KEYS, bounds: Bounds | None =
         thread.join(10)
         listener.close()
     assert not thread.is_alive()
+
+
+def serving(service: ScriptedService, keys: Keys = KEYS, bounds: Bounds | None = None) -> AbstractContextManager[str]:
+    """The server over `service` in a thread of its own; its address. Ends with the context."""
+    return listening(create_app(service, keys, bounds))
 
 
 def until(condition: Callable[[], object], seconds: float = 5.0) -> None:

@@ -170,5 +170,5 @@ def _end_all(engine: Engine, error: Exception) -> None:
     failed = GenerationFailed("The engine failed.", hint="Try again; the core's log says more.")
     try:
         engine.fail_all(error if isinstance(error, InferenceError) else failed)
-    except Exception:  # noqa: BLE001  # as above
+    except Exception:  # noqa: BLE001  # the thread serves every model: none of them may end it
         _LOG.exception("A broken engine could not end its requests")
