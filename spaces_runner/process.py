@@ -63,8 +63,7 @@ class Identity:
         try:
             if not self.alive:
                 return True
-            ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
-            return bool(ready)
+            return readable(handle, deadline - time.monotonic())
         finally:
             os.close(handle)
 
@@ -79,6 +78,13 @@ class Process:
     session: int
     start: int
     zombie: bool
+
+
+def readable(descriptor: int, timeout: float) -> bool:
+    """Whether it has something to read, or has ended, within `timeout` seconds."""
+    looked = select.poll()  # not select(): that one knows no descriptor past 1023
+    looked.register(descriptor, select.POLLIN)
+    return bool(looked.poll(max(0.0, timeout) * 1000))
 
 
 def boot_id() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.environment.pythons import Python
+from spaces_runner.process import readable
 
 COMPILE_TIMEOUT_S = 900.0
 _TESTS = {"tests", "test", "__pycache__"}  # a third of all files, and hardly ever imported
@@ -155,7 +155,7 @@ def _follow(descriptor: int, told: Callable[[int], None]) -> bool:
     """Tell how many bytes came, until there are no more. Whether that was in time."""
     deadline, done = time.monotonic() + COMPILE_TIMEOUT_S, 0
     while (left := deadline - time.monotonic()) > 0:
-        ready, _, _ = select.select([descriptor], [], [], left)
+        ready = readable(descriptor, left)
         data = os.read(descriptor, 65536) if ready else b""
         if ready and not data:
             return True
