@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from spaces_runner.errors import StateError, StateTooNew
 from spaces_runner.settings import Settings
+from spaces_runner.store.connections import Connections, identity
 
 VERSION = 4
 
@@ -45,23 +45,14 @@ UPGRADES = {
     3: "ALTER TABLE ports ADD COLUMN space_id TEXT NOT NULL DEFAULT ''",
 }
 
-_BUSY_S = 20.0  # for other writers
-
-
-class _Connection(sqlite3.Connection):
-    """Closes itself when its thread ends: Python 3.13 warns about one that was not closed."""
-
-    def __del__(self) -> None:
-        self.close()
-
 
 class Database:
-    """May be shared by threads: each has its own connection."""
+    """May be shared by threads: each transaction has a connection to itself."""
 
     def __init__(self, settings: Settings) -> None:
         """Opens the database, and makes it where there is none. Raises StateError."""
         self._settings = settings
-        self._local = threading.local()
+        self._connections: Connections | None = None
         with self._errors():
             self._prepare()
 
@@ -76,14 +67,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection to look with. Raises StateError."""
-        with self._errors():
-            yield self._db
+        with self._errors(), self._open().lend() as db:
+            yield db
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """One transaction that writes; nobody else writes meanwhile. Raises StateError."""
-        with self._errors():
-            db = self._db
+        with self._errors(), self._open().lend() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -94,51 +84,37 @@ class Database:
             db.execute("COMMIT")
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        if (db := getattr(self._local, "db", None)) is not None:
-            db.close()
-            del self._local.db
+        """Close the connections that nobody uses."""
+        if self._connections is not None:
+            self._connections.close()
 
-    def _file(self) -> tuple[int, int]:
-        status = self._settings.database.stat()
-        return status.st_dev, status.st_ino
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(
-                self._settings.database,
-                timeout=_BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,  # each thread has its own; the last one may be closed by another
-                factory=_Connection,
-            )
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA cache_size = -512")  # KiB; shims are many and must stay small
-            self._local.db, self._local.file = db, self._file()
-        return db
+    def _open(self) -> Connections:
+        found = self._connections
+        if found is None:
+            found = self._connections = Connections(self._settings.database)
+        return found
 
     def _prepare(self) -> None:
         self._settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not self._settings.database.exists():
             self._make()
-        if getattr(self._local, "db", None) is not None and self._local.file != self._file():
-            self.close()
-        db = self._db
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == VERSION:
-            return
+        if self._open().file != identity(self._settings.database):
+            self._connections = None
+        with self._open().lend() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StateTooNew(
                 f"{self._settings.database} was written by a newer version of Spaces Runner.",
                 hint="Update this one, or set SPACES_RUNNER_HOME to another directory.",
             )
-        db.execute("PRAGMA journal_mode = WAL")
+        if version < VERSION:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        with self._open().lend() as db:
+            db.execute("PRAGMA journal_mode = WAL")
         with self.change() as db:
-            found = db.execute("PRAGMA user_version").fetchone()[0]  # again: another may have been first
+            found = db.execute("PRAGMA user_version").fetchone()[0]  # under the lock: another may have been first
             for statement in SCHEMA if found == 0 else [UPGRADES[version] for version in range(found, VERSION)]:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
@@ -165,7 +141,6 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            self.close()
             raise StateError(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise StateError(

@@ -9,7 +9,7 @@ from spaces_runner.store.store import Store
 
 
 def opened(settings: Settings) -> Store:
-    """The store of a state directory, kept open; each thread has a connection of its own. Raises StateError."""
+    """The store of a state directory, kept open; threads may share it. Raises StateError."""
     store = _kept(settings)
     store.check()
     return store

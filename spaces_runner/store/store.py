@@ -51,7 +51,7 @@ _IS_ACTIVE = f"stage IN ({','.join('?' * len(_ACTIVE))})"
 
 
 class Store:
-    """Typed access to the state database. May be shared by threads: each has its own connection."""
+    """Typed access to the state database. May be shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
         """Opens the database, and makes it where there is none. Raises StateError."""
@@ -234,7 +234,7 @@ class Store:
             blocks.release(db, run_id)
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close the connections that nobody uses."""
         self._database.close()
 
     # Inside

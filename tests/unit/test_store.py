@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -411,6 +412,29 @@ def test_one_store_is_kept_open_for_a_state_directory(here: Settings) -> None:
     with ThreadPoolExecutor(max_workers=4) as pool:
         found = list(pool.map(lambda _: opened(here).run(admission.space.id).id, range(20)))
     assert set(found) == {admission.run_id}
+
+
+def test_threads_that_come_and_go_leave_no_descriptors(here: Settings) -> None:
+    def use_it_in_turn(threads: int) -> int:
+        for _ in range(threads):
+            thread = threading.Thread(target=opened(here).runs)
+            thread.start()
+            thread.join(10)
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    before = use_it_in_turn(1)
+    assert use_it_in_turn(20) == before
+
+
+def test_many_readers_and_a_writer_at_once(here: Settings) -> None:
+    """Each has a connection to itself: nobody sees half of what another one is writing."""
+    store = opened(here)
+    run_id = store.admit(HUB, RunOptions()).run_id
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        writes = [pool.submit(store.update, run_id, {"commit_id": str(number)}) for number in range(20)]
+        reads = [pool.submit(store.runs) for _ in range(100)]
+        assert {len(each.result(30)) for each in reads} == {1}
+        assert all(each.result(30) is None for each in writes)
 
 
 def test_a_kept_store_sees_that_its_file_was_replaced(here: Settings) -> None:
