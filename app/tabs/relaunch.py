@@ -13,7 +13,8 @@ from app.playground.playground import Playground
 from app.views.remedy import Kind
 from spaces_runner import control
 from spaces_runner.store import opened
-from spaces_runner.types import RunOptions, SpaceRef
+from spaces_runner.store.records import Space
+from spaces_runner.types import RunOptions
 
 _RESIDENT = "resident"
 
@@ -35,23 +36,20 @@ class Relaunch:
                 return (await asyncio.to_thread(self.desk.restart, space_id)).id
 
     def _with_python(self, space_id: str, version: str) -> str:
-        ref, options = self._known(space_id)
-        return self._start(ref, replace(options, python=version), {})
+        space = opened(self.desk.settings).space(space_id)
+        return self._start(space, replace(space.options, python=version), {})
 
     def _with_secret(self, space_id: str, name: str, value: str) -> str:
         if not value:
             raise forms.FormError(f"{name} has no value.", hint="Write it into the field beside its name.")
-        ref, options = self._known(space_id)
-        names = tuple(dict.fromkeys((*options.secret_names, name)))
-        return self._start(ref, replace(options, secret_names=names), {name: value})
-
-    def _known(self, space_id: str) -> tuple[SpaceRef, RunOptions]:
-        """The Space as it was last asked for."""
         space = opened(self.desk.settings).space(space_id)
-        return space.ref, space.options
+        names = tuple(dict.fromkeys((*space.options.secret_names, name)))
+        return self._start(space, replace(space.options, secret_names=names), {name: value})
 
-    def _start(self, ref: SpaceRef, options: RunOptions, secrets: Mapping[str, str]) -> str:
-        return control.start(control.Request(ref=ref, options=options, secrets=secrets), self.desk.settings)
+    def _start(self, space: Space, options: RunOptions, secrets: Mapping[str, str]) -> str:
+        """The Space as it was last asked for, but for these options, and with these secrets as well."""
+        request = control.Request(ref=space.ref, options=options, secrets=secrets, name=space.name)
+        return control.start(request, self.desk.settings)
 
     async def _make_room(self) -> None:
         """Every model that nobody uses sleeps. One that is asked for meanwhile stays, and the core says so."""

@@ -30,6 +30,7 @@ class Space:
 
     id: str
     ref: SpaceRef
+    name: str | None  # tells it from others of the same source
     options: RunOptions
     slot: int
     stopping: bool  # the owner wants it stopped
@@ -79,6 +80,7 @@ def read_space(row: sqlite3.Row) -> Space:
     return Space(
         id=row["space_id"] if "space_id" in row.keys() else row["id"],  # noqa: SIM118  # a Row is no mapping
         ref=SpaceRef(kind=RefKind(row["kind"]), source=row["source"], revision=row["revision"], tail=row["tail"]),
+        name=row["name"] or None,
         options=decode(RunOptions, json.loads(row["options"])),
         slot=row["slot"],
         stopping=bool(row["stopping"]),

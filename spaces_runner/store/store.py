@@ -248,6 +248,7 @@ class Store:
         space = Space(
             id=_free_id(name or "-".join(part for part in (ref.owner, ref.name) if part), taken),
             ref=ref,
+            name=name or None,
             options=RunOptions(),
             slot=_free_slot(db, set(taken.values()), self._settings),
             stopping=False,
