@@ -32,21 +32,29 @@ def build(playground: Playground) -> None:
         with "role" (user or assistant) and "content"."""
         try:
             asked = ChatRequest(model=model, messages=_messages(message, history, system), client=name_of(request))
-            playground.admit(name_of(request))
-            text, told, due = "", "", time.monotonic()
-            async with aclosing((await playground.core.client()).chat(asked)) as events:
-                async for event in events:
-                    text += event.text if isinstance(event, Delta) else ""
-                    if text != told and time.monotonic() >= due:
+            playground.admit(asked.client)
+            with playground.answers.apart(asked.client):
+                async with aclosing(_growing(playground, asked)) as texts:
+                    async for text in texts:
                         yield text
-                        told, due = text, time.monotonic() + interval(playground.answers.count)
-            if text != told:
-                yield text
         except PlaygroundError as error:
             playground.core.lost(error)
             raise gr.Error(error.sentence, print_exception=False) from error
 
     register(chat, api_name="chat")
+
+
+async def _growing(playground: Playground, asked: ChatRequest) -> AsyncGenerator[str, None]:
+    """The text so far, on the clock of all answers, and in the end as it is then."""
+    text, told, due = "", "", time.monotonic()
+    async with aclosing((await playground.core.client()).chat(asked)) as events:
+        async for event in events:
+            text += event.text if isinstance(event, Delta) else ""
+            if text != told and time.monotonic() >= due:
+                yield text
+                told, due = text, time.monotonic() + interval(playground.answers.count)
+    if text != told:
+        yield text
 
 
 def _messages(message: str, history: Any, system: str) -> list[Message]:

@@ -1,15 +1,17 @@
 """Answers that are being written: from the core's stream to the conversation they belong to. Knows no page.
 
 Each has a task that reads the stream as it comes; whoever shows it looks at it when it likes. It ends when the model is
-done, when somebody stops it, when its page is closed or when it fails; whatever was written by then is kept.
+done, when somebody stops it, when its page is closed or when it fails; whatever was written by then is kept, and how
+much it is is told, as of one that came to its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 
 from app.inference.types import Delta, Event, Finished, FinishReason, Loading, Queued, Role, Started
@@ -21,6 +23,8 @@ from app.playground.errors import Answering, CoreRefused, PlaygroundError
 from app.playground.talk import Answer, State, Turn
 
 SAVE_EVERY_S = 2.0
+SHORTEST_S = 0.5  # words come in bursts: over less time than this they tell no rate
+COUNT_S = 1.0  # for the core to say how long a text is; whoever stopped an answer waits for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +39,17 @@ class Order:
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """An answer under way. `stage` is the last the core said of it before its first word."""
+    """An answer under way. `stage` is the last the core said of it before its first word.
+
+    `first` and `last`: when its first and its newest words came.
+    """
 
     order: Order
     answer: Answer
     text: str = ""
     stage: Loading | Queued | Started | None = None
+    first: float = 0.0
+    last: float = 0.0
     task: asyncio.Task[None] | None = None
 
     @property
@@ -59,20 +68,32 @@ class Running:
 
 @dataclass(slots=True)
 class Answers:
-    """At most one for each conversation. Belongs to one event loop."""
+    """At most one for each conversation, and those that belong to none. Belongs to one event loop."""
 
     core: Core
     conversations: Conversations
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, Running] = field(default_factory=dict)
+    _apart: Counter[str] = field(default_factory=Counter)
 
     @property
     def count(self) -> int:
-        return len(self._running)
+        return len(self._running) + self._apart.total()
 
     def of(self, user: str) -> int:
         """How many are being written for `user`."""
-        return sum(running.order.request.client == user for running in self._running.values())
+        return self._apart[user] + sum(running.order.request.client == user for running in self._running.values())
+
+    @contextmanager
+    def apart(self, user: str) -> Iterator[None]:
+        """One more is being written for `user` meanwhile, which belongs to no conversation."""
+        self._apart[user] += 1
+        try:
+            yield
+        finally:
+            self._apart[user] -= 1
+            if not self._apart[user]:
+                del self._apart[user]
 
     def find(self, conversation: str) -> Running | None:
         return self._running.get(conversation)
@@ -100,8 +121,7 @@ class Answers:
         await asyncio.wait({running.task}, timeout=5)
 
     async def close(self) -> None:
-        for conversation in list(self._running):
-            await self.end(conversation, State.INTERRUPTED)
+        await asyncio.gather(*(self.end(conversation, State.INTERRUPTED) for conversation in list(self._running)))
 
     async def _write(self, running: Running) -> None:
         try:
@@ -128,7 +148,32 @@ class Answers:
             running.answer = replace(running.answer, demo=model.demo, device=model.device)
 
     async def _read(self, running: Running, client: CoreClient) -> None:
-        """Reads the stream to its end. A conversation that has grown too long goes on without its beginning."""
+        """Reads the stream to its end, or until somebody ends it."""
+        try:
+            await self._read_to_its_end(running, client)
+        except asyncio.CancelledError:
+            await self._measure(running, client)
+            raise
+
+    async def _measure(self, running: Running, client: CoreClient) -> None:
+        """Notes what the core tells of an answer at its end alone, for one that was ended here.
+
+        Its place in the core is free already. An engine that counts no tokens, or takes long to, leaves it unsaid.
+        """
+        if not running.text:
+            return
+        try:
+            async with asyncio.timeout(COUNT_S):
+                count = await client.count(running.order.request.model, running.text)
+                await self._identify(running)
+        except (PlaygroundError, TimeoutError):
+            return
+        spent = running.last - running.first
+        rate = (count - 1) / spent if spent >= SHORTEST_S else 0.0
+        running.answer = replace(running.answer, generated_tokens=count, tokens_per_s=rate)
+
+    async def _read_to_its_end(self, running: Running, client: CoreClient) -> None:
+        """A conversation that has grown too long goes on without its beginning."""
         request: ChatRequest | None = running.order.request
         while request is not None:
             try:
@@ -153,9 +198,14 @@ class Answers:
 
     def _take(self, running: Running, event: Event) -> None:
         match event:
-            case Loading() | Queued() | Started():
+            case Loading() | Queued():
                 running.stage = event
+            case Started():
+                running.stage = event
+                running.answer = replace(running.answer, prompt_tokens=event.prompt_tokens)
             case Delta(text=text):
+                running.last = self.clock()
+                running.first = running.first or running.last
                 running.text += text
             case Finished():
                 running.answer = replace(

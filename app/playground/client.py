@@ -99,6 +99,11 @@ class CoreClient:
     async def unload(self, model: str) -> None:
         await self._ask("POST", f"/v1/models/{model}/unload", timeout=LOAD_S)
 
+    async def count(self, model: str, text: str) -> int:
+        """How many tokens `text` is to the model."""
+        body = await self._ask("POST", "/tokenize", {"model": model, "prompt": text})
+        return int(body.get("count") or 0)
+
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The events of one answer. Closing the iterator closes the stream, by which the core's slot is freed."""
         body = {
@@ -136,9 +141,10 @@ class CoreClient:
         with _reached(_AWAY):
             return await self._http.send(request, stream=True)
 
-    async def _ask(self, method: str, path: str, timeout: float = ANSWER_S) -> Json:
+    async def _ask(self, method: str, path: str, body: Json | None = None, timeout: float = ANSWER_S) -> Json:
+        patience = httpx.Timeout(timeout, connect=CONNECT_S)
         with _reached(_AWAY):
-            response = await self._http.request(method, path, timeout=httpx.Timeout(timeout, connect=CONNECT_S))
+            response = await self._http.request(method, path, json=body, timeout=patience)
         if response.is_error:
             raise _refusal(response)
         return _object(response.text)

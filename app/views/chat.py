@@ -25,7 +25,7 @@ def footnote(answer: Answer, waiting: str = "") -> str:
         parts.append(_count(answer.generated_tokens, "token"))
         parts.append(f"{answer.tokens_per_s:.1f} tokens/s" if answer.tokens_per_s else "")
         parts.append(f"{_count(answer.prompt_tokens, 'token')} read")
-    parts.append(device(answer.device) if answer.state is State.DONE else "")
+    parts.append(device(answer.device) if answer.generated_tokens or answer.state is State.DONE else "")
     parts.append("cut off: it reached its longest length" if answer.cut else "")
     if answer.forgotten:
         parts.append(f"without the oldest {_count(answer.forgotten, 'question')}, which no longer fitted")

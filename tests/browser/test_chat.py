@@ -78,7 +78,7 @@ def test_stop_frees_the_core_and_keeps_what_was_written(guest: Page, service: Sc
     asked = service.requests[-1].id
     guest.locator("#guanaco-box .stop-button").click()
     until(lambda: asked in service.cancelled, 20)  # left alone, the answer would go on for longer
-    expect_answer(guest, "Stopped")
+    expect_answer(guest, re.compile(r"Stopped · \d+ tokens · [\d.]+ tokens/s · 7 tokens read · CPU · demo weights"))
     expect_answer(guest, "word3")
     send(guest, "still there")
     expect_answer(guest, "You said still there.")
@@ -254,6 +254,23 @@ def test_a_program_chats(server: WebServer, service: ScriptedService, who: str) 
     assert [message.text for message in service.requests[-1].prompt.messages] == ["before", "hello"]
     with pytest.raises(Exception, match="There is no model 'bogus'"):
         client.predict("bogus", "hello", api_name="/chat")
+
+
+def test_a_guests_programs_have_two_answers_at_once(server: WebServer, service: ScriptedService) -> None:
+    guest = Client(f"{server.url}/", verbose=False)
+    owner = Client(f"{server.url}/studio/", headers={"Authorization": f"Bearer {TOKEN}"}, verbose=False)
+    before = len(service.requests)
+    jobs = [guest.submit("guanaco-7b", f"{SLOWLY} {number}", api_name="/chat") for number in range(2)]
+    until(lambda: len(service.requests) == before + 2, 20)
+    asked = service.requests[before:]
+    with pytest.raises(Exception, match="Your earlier messages are still being answered. Wait for their end"):
+        guest.predict("guanaco-7b", "a third", api_name="/chat")
+    theirs = [owner.submit("guanaco-7b", f"{SLOWLY} {number}", api_name="/chat") for number in range(3)]
+    until(lambda: len(service.requests) == before + 5, 20)  # the owner has as many as he likes
+    for job in (*jobs, *theirs):
+        job.cancel()
+    until(lambda: all(request.id in service.cancelled for request in asked), 20)
+    assert guest.predict("guanaco-7b", "a fourth", api_name="/chat") == "You said **a fourth**."
 
 
 def test_the_pages_own_core_is_started_and_answers(

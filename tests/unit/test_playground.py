@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.inference.errors import Interrupted, Overloaded, PromptTooLong
-from app.inference.types import Loading, Message, Queued, Role
+from app.inference.errors import Interrupted, NotSupported, Overloaded, PromptTooLong
+from app.inference.types import Loading, Message, Queued, Role, Started
 from app.playground import requests
 from app.playground.answers import Answers, Running
 from app.playground.client import ChatRequest, CoreClient
@@ -25,7 +25,10 @@ from app.playground.talk import Answer, State, Turn
 from tests.support.inference_server import TOKEN, ScriptedService, Step, delta, saying, serving
 
 GUEST = "guest-1"
-SLOW: list[Step] = [Queued(position=0), *(step for number in range(200) for step in (delta(f"{number} "), 0.02))]
+BEGUN = Started(prompt_tokens=7, reused_tokens=0, seed=1)
+SLOW: list[Step] = [
+    Queued(position=0), BEGUN, *(step for number in range(200) for step in (delta(f"{number} "), 0.02)),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -114,11 +117,47 @@ def test_a_stop_frees_the_core_and_keeps_what_was_written(
         assert running.done and time.monotonic() - begun < 0.5
         turn = kept.get(OWNER, running.order.conversation).turns[1]
         assert turn.text.startswith("0 1 2 ") and turn.answer is not None and turn.answer.state is State.STOPPED
+        assert turn.answer.prompt_tokens == 7 and turn.answer.device == "cpu"
+        assert turn.answer.generated_tokens == len(turn.text)  # as that core counts
         while not service.cancelled:
             await asyncio.sleep(0.01)
         assert time.monotonic() - begun < 0.5
 
     play(kept, url, work)
+
+
+def test_a_stopped_answer_says_how_fast_it_was(kept: Conversations, url: str, service: ScriptedService) -> None:
+    service.script = lambda request: SLOW
+
+    async def work(playground: Playground) -> None:
+        running = say(playground, "go on")
+        while running.last - running.first < 0.6:
+            await asyncio.sleep(0.01)
+        await playground.end(OWNER, running.order.conversation, State.STOPPED)
+        answer = running.answer
+        assert answer.tokens_per_s == pytest.approx((answer.generated_tokens - 1) / (running.last - running.first))
+
+    play(kept, url, work)
+
+
+class Uncounting(ScriptedService):
+    """An engine without a tokenizer of its own."""
+
+    async def count_tokens(self, model: str, text: str) -> tuple[int, ...]:
+        raise NotSupported("This engine counts no tokens.")
+
+
+def test_an_engine_that_counts_nothing_leaves_the_count_unsaid(kept: Conversations) -> None:
+    async def work(playground: Playground) -> None:
+        running = say(playground, "go on")
+        while "2 " not in running.text:
+            await asyncio.sleep(0.01)
+        await playground.end(OWNER, running.order.conversation, State.STOPPED)
+        assert (running.answer.state, running.answer.prompt_tokens) == (State.STOPPED, 7)
+        assert (running.answer.generated_tokens, running.answer.tokens_per_s) == (0, 0)
+
+    with serving(Uncounting(script=lambda request: SLOW)) as address:
+        play(kept, address, work)
 
 
 def test_what_is_written_is_saved_on_the_way(kept: Conversations, url: str, service: ScriptedService) -> None:
@@ -272,6 +311,21 @@ def test_a_guest_has_two_answers_at_once(kept: Conversations, url: str, service:
         with pytest.raises(Answering):
             say(playground, "three", GUEST)
         say(playground, "one", "guest-2")
+
+    play(kept, url, work)
+
+
+def test_answers_of_no_conversation_count_too(kept: Conversations, url: str, service: ScriptedService) -> None:
+    service.script = lambda request: SLOW
+
+    async def work(playground: Playground) -> None:
+        with playground.answers.apart(GUEST):
+            say(playground, "one", GUEST)
+            assert playground.answers.count == 2
+            with pytest.raises(Answering):
+                playground.admit(GUEST)
+            playground.admit("guest-2")
+        playground.admit(GUEST)
 
     play(kept, url, work)
 
