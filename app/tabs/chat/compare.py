@@ -210,4 +210,4 @@ def _choice(room: str, name: str, side: str) -> gr.Dropdown:
 
 def _chatbot(room: str, side: str) -> gr.Chatbot:
     return gr.Chatbot(label=f"{side} answers", height=HEIGHT, buttons=["copy"], feedback_options=None,
-                      placeholder="The answer stands here.", elem_id=f"{room}-chat")  # fmt: skip
+                      elem_id=f"{room}-chat", elem_classes="sr-side")  # fmt: skip
