@@ -18,13 +18,13 @@ from torch import Tensor
 
 from app.inference.engine.buckets import Block, blocks, bucket, tokens
 from app.inference.engine.graphs import Record, Recording
-from app.inference.engine.guard import is_lost
 from app.inference.engine.live import Running
 from app.inference.engine.lora import Route
 from app.inference.engine.sampling import Draw, Mode, sample
 from app.inference.engine.seats import Seats
 from app.inference.families.base import FlatModel
 from app.inference.families.flat import AT_ONCE, Arena, Blocks, Decode, FlatBatch, Gathered
+from app.inference.faults import is_lost
 
 log = logging.getLogger(__name__)
 

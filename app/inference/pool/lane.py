@@ -13,20 +13,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from app.inference.errors import InferenceError, ModelUnavailable
+from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable
+from app.inference.faults import loss_in
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 class Lane:
-    def __init__(self, name: str = "moves") -> None:
+    """`on_lost` is called in the loop where a call finds the device lost. Whoever waits for that call hears it first."""
+
+    def __init__(self, name: str = "moves", on_lost: Callable[[DeviceLost], None] | None = None) -> None:
+        self._on_lost = on_lost
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     async def run(self, call: Callable[[], _T]) -> _T:
-        """What `call` returns. Raises its InferenceError; any other failure is told as ModelUnavailable."""
+        """What `call` returns. Raises DeviceLost, or its InferenceError; any other failure is ModelUnavailable."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[_T] = loop.create_future()
 
@@ -36,7 +40,12 @@ class Lane:
                 loop.call_soon_threadsafe(lambda: None if outcome.done() else settle())
 
         self._calls.put(work)
-        return await outcome
+        try:
+            return await outcome
+        except DeviceLost as lost:
+            if self._on_lost is not None:
+                loop.call_soon(self._on_lost, lost)
+            raise
 
     def _work(self) -> None:
         while True:
@@ -47,13 +56,20 @@ def _attempt(call: Callable[[], _T], outcome: asyncio.Future[_T]) -> Callable[[]
     """What settles `outcome` with how the call went."""
     try:
         result = call()
-    except InferenceError as error:
-        return partial(outcome.set_exception, error)
     except Exception as error:  # noqa: BLE001  # the boundary: whoever waits must hear that the model does not come
-        _LOG.exception("A model could not be moved")
-        told = ModelUnavailable(
-            f"The model could not be made ready: {type(error).__name__}: {error}", hint="The core's log says more."
-        )
-        told.__cause__ = error
-        return partial(outcome.set_exception, told)
+        return partial(outcome.set_exception, _told(error))
     return partial(outcome.set_result, result)
+
+
+def _told(error: Exception) -> InferenceError:
+    """What whoever waits hears of it."""
+    lost = loss_in(error)
+    if lost is None and isinstance(error, InferenceError):
+        return error
+    _LOG.error("A model could not be moved", exc_info=error)
+    told = lost or ModelUnavailable(
+        f"The model could not be made ready: {type(error).__name__}: {error}", hint="The core's log says more."
+    )
+    if told is not error:
+        told.__cause__ = error
+    return told

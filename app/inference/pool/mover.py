@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from app.inference.errors import InferenceError, ModelUnavailable, NoRoom, ShuttingDown
+from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable, NoRoom, ShuttingDown
 from app.inference.pool.moves import Moves
 from app.inference.pool.options import FORGET, Options
 from app.inference.pool.seat import Seat
@@ -25,9 +25,17 @@ LET_IN_S = 1.0  # for requests that waited for a model, and may enter, to do so
 class Mover:
     """Used from one asyncio loop. `_moving` is held while something is moved, never while requests are waited for."""
 
-    def __init__(self, seats: Sequence[Seat], tools: Tools, worker: Worker, options: Options) -> None:
+    def __init__(
+        self,
+        seats: Sequence[Seat],
+        tools: Tools,
+        worker: Worker,
+        options: Options,
+        on_lost: Callable[[DeviceLost], None],
+    ) -> None:
+        """`on_lost` is called in the loop when a move finds that the device computes no more."""
         self._seats, self._options = tuple(seats), options
-        self._moves = Moves(self._seats, tools, worker, options)
+        self._moves = Moves(self._seats, tools, worker, options, on_lost)
         self._moving = asyncio.Lock()
         self._changed = asyncio.Event()
         self._bringing: dict[Seat, asyncio.Task[None]] = {}
@@ -98,7 +106,7 @@ class Mover:
         while True:
             await asyncio.sleep(self._options.ttl_s / 8)
             for seat in self._seats:
-                with suppress(ModelUnavailable):  # logged already
+                with suppress(ModelUnavailable, DeviceLost):  # logged already
                     await self._tidy(seat)
 
     async def _tidy(self, seat: Seat) -> None:

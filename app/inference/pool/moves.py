@@ -7,10 +7,10 @@ when that is short. Where device and host share memory, sleep frees the KV cache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from app.inference.errors import InferenceError, ModelUnavailable, NoRoom, ShuttingDown
+from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable, NoRoom, ShuttingDown
 from app.inference.pool.lane import Lane
 from app.inference.pool.measures import Measures
 from app.inference.pool.options import Options
@@ -22,11 +22,21 @@ from app.inference.types import Residency
 
 
 class Moves:
-    """What blocks runs in a lane of its own, so that nobody's tokens wait for it."""
+    """What blocks runs in a lane of its own, so that nobody's tokens wait for it.
 
-    def __init__(self, seats: Sequence[Seat], tools: Tools, worker: Worker, options: Options) -> None:
+    `on_lost` is called in the loop when a move finds that the device computes no more. Every move may raise DeviceLost.
+    """
+
+    def __init__(
+        self,
+        seats: Sequence[Seat],
+        tools: Tools,
+        worker: Worker,
+        options: Options,
+        on_lost: Callable[[DeviceLost], None],
+    ) -> None:
         self._seats, self._tools, self._worker = tuple(seats), tools, worker
-        self._lane = Lane()
+        self._lane = Lane(on_lost=on_lost)
         self._measures = Measures(self._seats, tools.estimate, options.measure_s)
         self.closing = False  # what is being loaded is given up at its next report of progress
 
@@ -59,7 +69,8 @@ class Moves:
             await self._tell()
             return
         try:
-            await self.let_go(seat)
+            if not isinstance(error, DeviceLost):  # what is on a lost device cannot be let go of
+                await self.let_go(seat)
         finally:
             seat.clear(Residency.FAILED, error)
 

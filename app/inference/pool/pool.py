@@ -68,7 +68,7 @@ class Pool:
         self._afar = Afar()
         self._on_lost = on_lost
         self._worker = Worker(self._broken)
-        self._mover = Mover(tuple(dict.fromkeys(self._seats.values())), tools, self._worker, options)
+        self._mover = Mover(tuple(dict.fromkeys(self._seats.values())), tools, self._worker, options, self._lose)
         self._threads = ThreadPoolExecutor(INTAKE_THREADS, thread_name_prefix="intake")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from app.inference.engine import Engine, Limits, seats
-from app.inference.engine.guard import is_full, is_lost
+from app.inference.engine.guard import is_full
 from app.inference.engine.transfer import Numbers, sent
 from app.inference.errors import DeviceLost, GenerationFailed, OutOfMemory
+from app.inference.faults import is_lost
 from app.inference.types import Family, SamplingParams
 from tests.support.inference_models import (
     IMAGE_TOKEN,
