@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class Lane:
-    """`on_lost` is called in the loop where a call finds the device lost. Whoever waits for that call hears it first."""
+    """`on_lost` is called in the loop where a call finds the device lost. Who waits for that call hears it first."""
 
     def __init__(self, name: str = "moves", on_lost: Callable[[DeviceLost], None] | None = None) -> None:
         self._on_lost = on_lost
