@@ -67,6 +67,11 @@ class Plan:
     ttl_s: float
     as_json: bool
 
+    @property
+    def choice(self) -> dict[str, str]:
+        """What was chosen, and why where nobody asked for it."""
+        return {"preset": self.preset.value, "why": self.why, "device": self.device}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 when it was told to stop, 2 when it could not begin, 3 when its device was lost."""
@@ -74,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         plan = _plan(chosen, os.environ)
+        _write_down(plan, chosen.choice)
         listener = _listener(chosen, os.environ)
     except InferenceError as error:
         return _refuse(error.sentence)
@@ -84,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     """Raises BadCommand, InferenceError."""
+    _check(chosen)
     card = usable()
     preset, why = preset_for(card) if chosen.preset == AUTO else (Preset(chosen.preset), "")
     token = chosen.token or _token_in(chosen.token_file) or environ.get(TOKEN_VARIABLE)
@@ -106,6 +113,14 @@ def _plan(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     )
 
 
+def _check(chosen: argparse.Namespace) -> None:
+    """Raises BadCommand for a number that cannot be meant."""
+    if chosen.threads is not None and chosen.threads < 1:
+        raise BadCommand(f"--threads is {chosen.threads}; at least 1 is needed to compute.")
+    if not chosen.ttl > 0:  # NaN, too
+        raise BadCommand(f"--ttl is {chosen.ttl:g}; it must be more than 0 seconds.")
+
+
 def _token_in(path: Path | None) -> str | None:
     if path is None:
         return None
@@ -116,6 +131,17 @@ def _token_in(path: Path | None) -> str | None:
     if not token:
         raise BadCommand(f"There is no token in {path}.")
     return token
+
+
+def _write_down(plan: Plan, path: Path | None) -> None:
+    """Before anything answers, so that who finds it answering finds this. Raises BadCommand."""
+    if path is None:
+        return
+    try:
+        path.with_suffix(".new").write_text(json.dumps(plan.choice), "utf-8")
+        path.with_suffix(".new").replace(path)
+    except OSError as error:
+        raise BadCommand(f"What was chosen cannot be written to {path}: {error}.") from error
 
 
 def _listener(chosen: argparse.Namespace, environ: Mapping[str, str]) -> socket.socket:
@@ -183,8 +209,7 @@ def _tell(plan: Plan, listener: socket.socket) -> None:
         ready = {
             "url": address,
             "pid": os.getpid(),
-            "preset": plan.preset.value,
-            "device": plan.device,
+            **plan.choice,
             "models": names,
         }
         _say(json.dumps(ready | ({"token": plan.made_token} if plan.made_token else {})))
@@ -221,6 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--threads", type=int, help="threads of the CPU to compute with (default: all cores)")
     serve.add_argument(
         "--ttl", type=float, default=900, metavar="SECONDS", help="unused models go to sleep (default: 900)"
+    )
+    serve.add_argument(
+        "--choice", type=Path, metavar="FILE", help="write there, as JSON, which preset and device were chosen, and why"
     )
     serve.add_argument("--json", action="store_true", help="say that it is ready in one line of JSON")
     return parser

@@ -15,6 +15,8 @@ from spaces_runner.cli.face import AsJson, Face, Style, opened
 if TYPE_CHECKING:
     from spaces_runner.core import Command, CoreStatus
 
+AUTO = "auto"
+
 app = typer.Typer(
     no_args_is_help=True, help="The inference core: chat models of this machine, for the page, Spaces and programs."
 )
@@ -39,7 +41,7 @@ Threads = Annotated[
 
 @app.command("start")
 def start(  # noqa: PLR0913, PLR0917  # one parameter per option
-    preset: Preset = "auto",
+    preset: Preset = AUTO,
     models: Models = None,
     models_dir: ModelsDir = None,
     threads: Threads = None,
@@ -50,7 +52,7 @@ def start(  # noqa: PLR0913, PLR0917  # one parameter per option
     with opened(as_json) as face:
         wanted = command(face, preset=preset, models=models, models_dir=models_dir, threads=threads, gpu=gpu)
         found = started(face, wanted)
-        if found.preset != preset:
+        if preset not in (AUTO, found.preset):
             face.say(f"It runs already, with preset {found.preset}. Stop it first to change that.", Style.YELLOW)
         show(found, face)
 
@@ -105,7 +107,7 @@ def logs(
 def command(  # noqa: PLR0913  # one parameter per option
     face: Face,
     *,
-    preset: str = "auto",
+    preset: str = AUTO,
     models: Path | None = None,
     models_dir: Path | None = None,
     threads: int | None = None,
@@ -145,5 +147,7 @@ def show(found: CoreStatus, face: Face) -> None:
         f"{found.stage}: the inference core, preset {found.preset}{f', on {found.gpu}' if found.gpu else ''}",
         Style.BOLD,
     )
+    if found.why:
+        face.say(found.why, Style.DIM)
     face.out(f"url    {found.url or '-'}")
     face.out(f"token  {found.token or '-'}")

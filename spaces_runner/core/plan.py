@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spaces_runner.core import keys
+from spaces_runner.core import choice, keys
 from spaces_runner.errors import CoreFailed
 from spaces_runner.settings import Settings
 from spaces_runner.types import Gpu, LaunchPlan, RunOptions, Sdk
@@ -57,6 +57,7 @@ def options(command: Command, settings: Settings) -> RunOptions:
     said = {
         "--preset": command.preset,
         "--keys": str(keys.path(settings)),
+        "--choice": str(choice.path(settings)),
         "--models": command.models and str(Path(command.models).absolute()),
         "--models-dir": command.models_dir and str(Path(command.models_dir).absolute()),
         "--threads": str(command.threads) if command.threads else None,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from spaces_runner import control, gpu, secrets
-from spaces_runner.core import keys, plan
+from spaces_runner.core import choice, keys, plan
 from spaces_runner.core.plan import Command
 from spaces_runner.errors import CoreFailed, LaunchError
 from spaces_runner.job import Job
@@ -30,13 +30,17 @@ POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreStatus:
-    """`url` is where it answers; None while it does not. `token` opens it, with every right."""
+    """`url` is where it answers; None while it does not. `token` opens it, with every right.
+
+    `preset` is what was chosen, and `why`, where that was left to it; before it has chosen, what was asked for.
+    """
 
     stage: Stage
     url: str | None
     token: str | None = field(repr=False)
     pid: int | None
     preset: str
+    why: str
     gpu: str | None
     started_at: str | None
     restarts: int
@@ -115,6 +119,7 @@ def _start(settings: Settings, options: RunOptions) -> None:
     keys.directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     admission = store.admit(REF, options)
     if admission.fresh:
+        choice.forget(settings)
         _give_token(settings, admission)
         _launch(settings, admission)
 
@@ -145,13 +150,14 @@ def run_of(store: Store) -> Run | None:
 
 def status_of(run: Run, settings: Settings) -> CoreStatus:
     """What a face shows of it."""
-    seen = run.status
+    seen, chosen = run.status, choice.read(settings)
     return CoreStatus(
         stage=seen.stage,
         url=seen.local_url.rstrip("/") if seen.local_url else None,
         token=secrets.read(settings, run.space.id).get(plan.TOKEN_VARIABLE),
         pid=seen.pid,
-        preset=plan.preset_of(run.space.options),
+        preset=chosen.preset if chosen else plan.preset_of(run.space.options),
+        why=chosen.why if chosen else "",
         gpu=seen.gpu,
         started_at=seen.started_at,
         restarts=seen.restarts,

@@ -53,9 +53,7 @@ def command(home: Settings) -> Command:
     own = weights / "own.toml"
     own.write_text(f'[models."{MODEL}".presets.demo]\nweights = "{weights / "llama"}"\nadapter = ""\n')
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    return Command(
-        python=sys.executable, root=str(ROOT), environ=environ, preset="demo", models=str(own), threads=1, gpu="none"
-    )
+    return Command(python=sys.executable, root=str(ROOT), environ=environ, models=str(own), threads=1, gpu="none")
 
 
 @pytest.fixture
@@ -75,6 +73,7 @@ def test_of_many_callers_one_starts_it_and_all_find_it(home: Settings, command: 
         found = list(callers.map(lambda _: core.ensure(home, command), range(6)))
     assert len({(status.url, status.token, status.pid) for status in found}) == 1
     assert (found[0].stage, found[0].preset) == (Stage.RUNNING, "demo")
+    assert found[0].why.startswith("No GPU here: "), "why it chose that by itself"
     assert ask(found[0], found[0].token) == 200
     assert ask(found[0], "another") == 401
 
@@ -92,9 +91,11 @@ def test_the_command_line_finds_it_and_shows_its_log(home: Settings, here: CoreS
     assert shown.returncode == 0
     assert f'"url": "{here.url}"' in shown.stdout
     assert f'"pid": {here.pid}' in shown.stdout
+    assert f'"why": "{here.why}"' in shown.stdout
     people = cli("core", "status")
     assert f"url    {here.url}" in people.stdout
     assert "RUNNING: the inference core, preset demo" in people.stderr
+    assert here.why in people.stderr
     again = cli("core", "start", "--preset", "full")
     assert here.url is not None
     assert here.url in again.stdout, "one that runs is left as it is"

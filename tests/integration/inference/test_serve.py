@@ -29,14 +29,22 @@ MODEL = "tiny"
 def models() -> Iterator[Path]:
     """A file of models with a tiny LLaMA that talks without end."""
     home = Path(tempfile.mkdtemp(prefix="sr-serve-"))
-    checkpoints.write_llama(home / "llama", checkpoints.llama())
+    for directory in ("llama", "broken"):
+        checkpoints.write_llama(home / directory, checkpoints.llama(), "safetensors")
+    weights = home / "broken" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
     own = home / "own.toml"
-    own.write_text(
-        f'[models.{MODEL}]\nfamily = "llama"\nprompt = "mpt-storywriter"\ncontext = 4096\n'
-        f'precision = "fp32"\nweights = "{home / "llama"}"\n'
-    )
+    places = {MODEL: "llama", "gone": "nowhere", "broken": "broken"}
+    own.write_text("".join(_section(name, home / place) for name, place in places.items()))
     yield own
     shutil.rmtree(home)
+
+
+def _section(name: str, weights: Path) -> str:
+    return (
+        f'[models.{name}]\nfamily = "llama"\nprompt = "mpt-storywriter"\ncontext = 4096\n'
+        f'precision = "fp32"\nweights = "{weights}"\n'
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_it_says_in_one_line_of_json_that_it_is_ready(core: Core) -> None:
     assert core.ready["pid"] == core.process.pid
-    assert core.ready["preset"] == "demo"
+    assert (core.ready["preset"], core.ready["why"]) == ("demo", "")
     assert MODEL in core.ready["models"]
     assert "token" not in core.ready, "a token that was given is not shown"
     assert httpx.get(f"{core.url}/health").status_code == 200
@@ -92,9 +100,27 @@ def _rested(pid: int) -> bool:
     return cpu_seconds(pid) - before <= 0.02
 
 
-def test_a_model_without_weights_says_what_to_do_and_the_others_go_on(core: Core, models: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [("gone", "weights_missing", "nowhere"), ("broken", "weights_corrupt", "model.safetensors")],
+)
+def test_a_model_without_sound_weights_says_so_and_the_others_go_on(
+    core: Core, name: str, code: str, says: str
+) -> None:
     with core.client() as client:
-        missing = client.post("/v1/models/gone/load")
+        completed = client.post("/v1/completions", json={"model": name, "prompt": "Hi", "max_tokens": 4})
+        assert (completed.status_code, completed.json()["error"]["code"]) == (503, code)
+        assert says in completed.json()["error"]["message"]
+        generated = client.post(f"/tgi/{name}", json={"inputs": "Hi"})
+        assert (generated.status_code, generated.json()["error_type"]) == (503, code)
+        assert says in generated.json()["error"]
+        assert core.model(name)["residency"] == "failed"
+        assert ask(client).status_code == 200
+
+
+def test_an_unknown_model_lists_the_known_ones(core: Core) -> None:
+    with core.client() as client:
+        missing = client.post("/v1/models/nobody/load")
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_model")
         assert MODEL in missing.json()["error"]["message"]
         assert ask(client).status_code == 200
@@ -136,7 +162,8 @@ def test_told_to_stop_it_lets_answers_go_on_and_then_interrupts_them(models: Pat
 
 def test_for_people_it_says_a_sentence_and_the_token_it_made(models: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "SPACES_RUNNER_CORE_TOKEN"}
-    command = [sys.executable, "-m", "app.inference", "serve", "--preset", "auto", "--models", str(models)]
+    choice = models.parent / "choice.json"
+    command = [sys.executable, "-m", "app.inference", "serve", "--models", str(models), "--choice", str(choice)]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -150,6 +177,7 @@ def test_for_people_it_says_a_sentence_and_the_token_it_made(models: Path) -> No
         lines = [process.stdout.readline().strip() for _ in range(3)]
         token = lines[2].rpartition(" ")[2]
         assert lines[0].endswith(".")
+        assert json.loads(choice.read_text()) == {"preset": "demo", "why": lines[0], "device": "cpu"}
         assert lines[1].startswith("Inference core: http://127.0.0.1:")
         address = lines[1].split()[2]
         assert httpx.get(f"{address}/v1/models", headers={"Authorization": f"Bearer {token}"}).status_code == 200
@@ -170,6 +198,12 @@ def test_for_people_it_says_a_sentence_and_the_token_it_made(models: Path) -> No
         (("--models", "/nonexistent.toml"), "/nonexistent.toml cannot be read"),
         (("--token-file", "/nonexistent"), "The token in /nonexistent cannot be read"),
         (("--token", "short"), "A token has at least 8 characters"),
+        (("--threads", "-1"), "--threads is -1; at least 1 is needed"),
+        (("--threads", "0"), "--threads is 0; at least 1 is needed"),
+        (("--ttl", "0"), "--ttl is 0; it must be more than 0 seconds"),
+        (("--ttl", "-5"), "--ttl is -5; it must be more than 0 seconds"),
+        (("--ttl", "nan"), "--ttl is nan; it must be more than 0 seconds"),
+        (("--choice", "/nonexistent/choice.json"), "cannot be written to /nonexistent/choice.json"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_sentence(arguments: tuple[str, ...], words: str) -> None:
