@@ -114,6 +114,19 @@ def test_a_picture_is_seen(client: openai.OpenAI) -> None:
     assert "square" in looked_at(client, blue, "What shape is it?").lower()
 
 
+def test_a_picture_is_seen_by_tgi_too(core: Core) -> None:
+    """Where it stands in the prompt, the picture itself."""
+    card = CARDS["llava-1.5-7b"]
+    turn = Message(role=Role.USER, text="What colour is the shape?", images=(b"stands for the picture",))
+    prompt = prompts.render(card.prompt, [turn]).text
+    wishes = {"max_new_tokens": 40, "stop": list(card.defaults.stop)}
+    with core.client() as http:
+        for colour, shape in (("red", "circle"), ("blue", "square")):
+            inputs = prompt.replace("<image>", f"![]({shown(colour, shape)})")
+            said = http.post("/tgi/llava-1.5-7b/generate", json={"inputs": inputs, "parameters": wishes})
+            assert colour in said.raise_for_status().json()["generated_text"].lower()
+
+
 def test_all_at_once(core: Core) -> None:
     """Two adapters over one base, two more models, in one go: each answers as if it were alone."""
 
