@@ -137,13 +137,15 @@ class Family:
     """All processes of one run, wherever they went: by user, by run mark, by session, by descent.
 
     `spare` are processes that are never of it, whatever they look like. `roots` are known members, such as the app
-    itself; all they started belongs to it.
+    itself; all they started belongs to it. `adopting`: the caller is its subreaper, so what the family left behind is
+    a child of the caller's. The caller's own helpers are known by its session, which nobody can enter from outside.
     """
 
     mark: str
     user: User | None = None
     roots: tuple[Identity, ...] = ()
     spare: frozenset[int] = frozenset()
+    adopting: bool = False
 
     def members(self) -> tuple[Identity, ...]:
         """Who is alive now."""
@@ -157,7 +159,8 @@ class Family:
         found = {
             pid
             for pid, process in known.items()
-            if pid not in spared and (pid in roots or process.session in sessions or self._claims(pid))
+            if pid not in spared
+            and (pid in roots or process.session in sessions or self._adopted(process) or self._claims(pid))
         }
         found |= _descendants(found, known) - spared
         return tuple(Identity(pid=pid, start=known[pid].start, boot=boot) for pid in sorted(found))
@@ -214,6 +217,9 @@ class Family:
                 timeout=2,
                 check=False,
             )
+
+    def _adopted(self, process: Process) -> bool:
+        return self.adopting and process.parent == os.getpid() and process.session != os.getsid(0)
 
     def _claims(self, pid: int) -> bool:
         if self.user is not None and self.user.uid in _users(pid):

@@ -259,7 +259,7 @@ class Tunnel:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env={},
-                start_new_session=True,  # not in the group of a terminal's Ctrl-C
+                process_group=0,  # not that of a terminal's Ctrl-C; but our session, by which a shim knows its helpers
             ) as process:
                 self._process = process
                 if self._stopping.is_set():

@@ -136,7 +136,7 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
         process=process,
         identity=identity,
         pidfd=os.pidfd_open(process.pid),
-        family=Family(mark=job.run_id, user=plan.user, roots=(identity,)),
+        family=Family(mark=job.run_id, user=plan.user, roots=(identity,), adopting=True),
         ports=ports,
         bridge=bridge,
         links=links,

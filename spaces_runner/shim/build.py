@@ -33,7 +33,7 @@ def build(
     log = LogWriter(path, limit=job.settings.log_bytes, keep=2, secrets=secrets)
     pump = Pump(log, os.dup(pipeline.stderr.fileno()))
     root = identify(pipeline.pid)
-    family = Family(mark=job.run_id, user=job.user, roots=(root,) if root else ())
+    family = Family(mark=job.run_id, user=job.user, roots=(root,) if root else (), adopting=True)
     listener = _Listener(journal)
     try:
         _hand_over(job, pipeline.stdin)

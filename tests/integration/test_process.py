@@ -117,6 +117,17 @@ def test_children_without_mark_and_parent_belong_by_session(mark: str) -> None:
     assert family.members() == ()
 
 
+def test_what_came_to_its_subreaper_belongs_and_helpers_do_not(mark: str) -> None:
+    left, helper = run(SLEEP, ""), subprocess.Popen([sys.executable, "-S", "-c", SLEEP])
+    members = {member.pid for member in Family(mark=mark, adopting=True).members()}
+    for process in (left, helper):
+        process.kill()
+        process.wait()
+    assert left.pid in members
+    assert helper.pid not in members
+    assert left.pid not in {member.pid for member in Family(mark=mark).members()}
+
+
 def test_a_polite_family_ends_well_before_the_grace(mark: str) -> None:
     process = run(SLEEP, mark)
     begun = time.monotonic()

@@ -17,7 +17,7 @@ import pytest
 from spaces_runner import control
 from spaces_runner.logfile import dropped, files
 from spaces_runner.ports import PortBlock
-from spaces_runner.process import read_process
+from spaces_runner.process import identify, read_process
 from spaces_runner.secrets import Secrets
 from spaces_runner.shim.app import environment
 from spaces_runner.shim.supervisor import Backoff
@@ -306,6 +306,37 @@ def test_a_nasty_family_is_stopped_within_15_seconds(shims: Shims) -> None:
     assert time.monotonic() - begun < 15
     time.sleep(0.3)
     assert shim.family.members() == ()
+
+
+ESCAPING = """
+    import subprocess, sys
+    body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('away', flush=True);"
+    body += "time.sleep(300)"
+    subprocess.run(["sh", "-c", 'env -i setsid "$@" & echo pid $!', "sh", sys.executable, "-S", "-c", body])
+"""  # the shell is gone at once: nothing says any more whose child this is
+
+
+@pytest.mark.parametrize("ordinary", [True, False], ids=["an ordinary user", "whoever runs this"])
+def test_who_drops_mark_session_and_parent_is_stopped_all_the_same(shims: Shims, ordinary: bool) -> None:
+    shim = shims.start(ESCAPING + SERVE, ordinary=ordinary)
+    app = shim.until_stage(Stage.RUNNING).app
+    assert app is not None
+    until(lambda: "away" in shim.log)
+    away = identify(int(next(line.split()[1] for line in shim.log if line.startswith("pid"))))
+    assert away is not None
+    assert away.alive
+    if ordinary and os.geteuid() == 0:
+        assert Path(f"/proc/{app.pid}").stat().st_uid == Path(f"/proc/{shim.process.pid}").stat().st_uid > 0
+    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    assert not away.alive
+    assert shim.process.wait(5) == 0
+
+
+def test_who_drops_all_of_it_ends_with_an_app_that_ends(shims: Shims) -> None:
+    shim = shims.start(ESCAPING + "    raise SystemExit(3)", ordinary=True)
+    shim.until_stage(Stage.RUNTIME_ERROR)
+    away = identify(int(next(line.split()[1] for line in shim.log if line.startswith("pid"))))
+    assert away is None or not away.alive
 
 
 def test_killing_the_shim_ends_the_app_within_a_second(shims: Shims) -> None:

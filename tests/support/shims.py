@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -25,7 +26,7 @@ from spaces_runner.shim.rooms import furnish
 from spaces_runner.shim.supervisor import Backoff
 from spaces_runner.store import Store
 from spaces_runner.store.records import Admission, Run
-from spaces_runner.types import LaunchPlan, RefKind, RunOptions, Sdk, SpaceRef, Stage
+from spaces_runner.types import LaunchPlan, RefKind, RunOptions, Sdk, SpaceRef, Stage, User
 from tests.support.home import make_settings, open_directory
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ SERVER = """
             pass
     server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 """
+ORDINARY = User(uid=61977, gid=61977)  # whom root becomes to be an ordinary user's runner
 SERVE = SERVER + "    server.serve_forever()\n"
 
 
@@ -113,6 +115,17 @@ class Shim:
         return run
 
 
+def hand_over(
+    process: subprocess.Popen[bytes], job: Job, plan: LaunchPlan, backoff: Backoff
+) -> subprocess.Popen[bytes]:
+    """Give a shim what it waits for."""
+    assert process.stdin is not None
+    with process.stdin as stdin:
+        told = {"job": encode(job), "plan": encode(plan), "backoff": encode(backoff)}
+        stdin.write(json.dumps(told).encode())
+    return process
+
+
 class Shims:
     """Starts runs of apps that are given as source text, and ends what is left of them."""
 
@@ -129,10 +142,13 @@ class Shims:
         backoff: Backoff | None = None,
         share: bool = False,
         ready_timeout_s: float = 30.0,
+        ordinary: bool = False,
     ) -> Shim:
+        """`ordinary`: the shim is no root, whoever runs the tests."""
         store = Store(self.settings)
         admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source=f"/{name}"), RunOptions(share=share), name)
-        dirs, user = self.settings.space(admission.space.id), store.user(admission.space)
+        dirs = self.settings.space(admission.space.id)
+        user = None if ordinary else store.user(admission.space)
         furnish(dirs, user)
         dirs.app.mkdir(mode=0o755, exist_ok=True)
         (dirs.app / "app.py").write_text(textwrap.dedent(source))
@@ -154,18 +170,32 @@ class Shims:
             share=share,
             ready_timeout_s=ready_timeout_s,
         )
-        process = self._spawn(job, plan, backoff or Backoff())
+        spawn = self._spawn_ordinary if ordinary and os.geteuid() == 0 else self._spawn
+        process = spawn(job, plan, backoff or Backoff())
         shim = Shim(settings=self.settings, admission=admission, process=process)
         self._started.append(shim)
         return shim
 
     def _spawn(self, job: Job, plan: LaunchPlan, backoff: Backoff) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([sys.executable, "-c", CHILD], cwd=ROOT, stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        with process.stdin as stdin:
-            told = {"job": encode(job), "plan": encode(plan), "backoff": encode(backoff)}
-            stdin.write(json.dumps(told).encode())
-        return process
+        return hand_over(process, job, plan, backoff)
+
+    def _spawn_ordinary(self, job: Job, plan: LaunchPlan, backoff: Backoff) -> subprocess.Popen[bytes]:
+        """From a copy of the package: the checkout, and our own interpreter, may lie where only root may go."""
+        home = self.settings.home_dir
+        code = home / "code"
+        shutil.copytree(ROOT / "spaces_runner", code / "spaces_runner", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (home, *home.rglob("*")):
+            os.chown(path, ORDINARY.uid, ORDINARY.gid, follow_symlinks=False)
+        process = subprocess.Popen(
+            [self._python, "-c", CHILD],
+            cwd=code,
+            stdin=subprocess.PIPE,
+            user=ORDINARY.uid,
+            group=ORDINARY.gid,
+            extra_groups=(),
+        )
+        return hand_over(process, job, plan, backoff)
 
     def close(self) -> None:
         for shim in self._started:
