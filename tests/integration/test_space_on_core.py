@@ -26,6 +26,7 @@ from tests.support.shims import files_with
 ROOT = Path(__file__).parents[2]
 EXAMPLES, DEMO = ROOT / "examples", ROOT / "app" / "inference" / "demo"
 PATIENCE_S = 300.0
+REUSED = 'core_reused_tokens_total{model="guanaco-7b",protocol="tgi"}'
 NO_SMALL_TORCH = "the pinned torch has a small wheel for Python 3.11 only"
 
 pytestmark = pytest.mark.network_index
@@ -82,17 +83,21 @@ def test_the_playground_chats_with_the_local_core(playground: SpaceStatus) -> No
 
 
 def test_a_second_turn_is_answered_with_the_first_in_mind(playground: SpaceStatus, demo_core: CoreStatus) -> None:
+    def reused() -> float:
+        headers = {"Authorization": f"Bearer {demo_core.token}"}
+        lines = httpx.get(f"{demo_core.url}/metrics", headers=headers).raise_for_status().text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(REUSED))
+
     client = of(playground)
     try:
         first, _ = chat(client, "What is 2 + 3?")
+        before = reused()
         second, _ = chat(client, "What is the opposite of hot?")
         assert "5" in first
         assert "cold" in second
+        assert reused() > before
     finally:
         client.close()
-    headers = {"Authorization": f"Bearer {demo_core.token}"}
-    counted = httpx.get(f"{demo_core.url}/metrics", headers=headers).text
-    assert 'core_reused_tokens_total{model="guanaco-7b",protocol="tgi"}' in counted
 
 
 def test_its_token_is_its_own_and_a_secret(playground: SpaceStatus, home: Settings, demo_core: CoreStatus) -> None:
