@@ -180,14 +180,15 @@ class _Patcher:
             return None
         offset = 1 if launch.verdict is Verdict.UNBOUND else 0
         edit = plan_change(node, SHARE_POSITION + offset)
-        if launch.verdict is Verdict.UNKNOWN and not (edit.change is Change.KEYWORD and "gradio" in text):
-            if edit.change is not Change.NONE:
-                self._leave(node, path, text, "is called on something the text does not show to be Gradio's")
+        if edit.change is Change.NONE:
+            return None
+        if launch.verdict is Verdict.UNKNOWN:  # a `share=` shows nothing: others' launchers take one, too
+            self._leave(node, path, text, "is called on something the text does not show to be Gradio's")
             return None
         if edit.change is Change.RUN_TIME:
             self._leave(node, path, text, "takes arguments that are known at run time only")
             return None
-        return edit if edit.change is not Change.NONE else None
+        return edit
 
     def _leave(self, node: ast.expr, path: str, text: str, why: str) -> None:
         line = text.split("\n")[node.lineno - 1 : node.lineno]

@@ -215,10 +215,6 @@ SHARED: dict[str, tuple[str, str]] = {
         "from smolagents import GradioUI\nGradioUI(agent).launch()",
         "from smolagents import GradioUI\nGradioUI(agent).launch(share=True)",
     ),
-    "unknown object that takes share": (
-        GR + "from ui import make\nmake().launch(share=False)",
-        GR + "from ui import make\nmake().launch(share=True)",
-    ),
     "non-ASCII before the call": (
         DEMO + "é = 'ü🤗'; demo.launch(share=False)",
         DEMO + "é = 'ü🤗'; demo.launch(share=True)",
@@ -274,6 +270,7 @@ LEFT: dict[str, str] = {
     "positional arguments unpacked": DEMO + "demo.launch(*args)",
     "two dictionaries": DEMO + "demo.launch(**a, **b)",
     "unknown object": GR + "from somewhere import make\nmake().launch()",
+    "unknown object that takes share": GR + "from somewhere import Cluster\nCluster().launch(share=False)",
     "Gradio or something else": GR + "x = gr.Blocks() if a else subprocess.Popen('x')\nimport subprocess\nx.launch()",
     "Python 2": GR + "print 'x'\ngr.Blocks().launch()",
     "no Python": "launch launch launch",

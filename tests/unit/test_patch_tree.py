@@ -144,6 +144,7 @@ FINDINGS = {
     "arguments unpacked": (DEMO + "demo.launch(*args)\n", "launch-at-run-time"),
     "handed on": (DEMO + "import threading\nthreading.Thread(target=demo.launch).start()\n", "launch-at-run-time"),
     "unknown object": (GR + "from elsewhere import make\nmake().launch()\n", "launch-at-run-time"),
+    "unknown with share": (GR + "from elsewhere import make\nmake().launch(share=0)\n", "launch-at-run-time"),
     "Python 2": (DEMO + "print 'x'\ndemo.launch()\n", "not-patched"),
     "broken encoding": (b"# -*- coding: nonsense -*-\nlaunch", "not-patched"),
 }
