@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from training import tokenizers
 from training.corpus import documents
-from training.reading import read, read_on
+from training.reading import Reader
 from training.saving import save
 from training.tasks import COURSES
 
@@ -46,12 +46,13 @@ def configuration() -> LlamaConfig:
     )
 
 
-def train_llama(folder: Path) -> None:
+def train_llama(folder: Path, most: int | None) -> None:
     """Writes the base and its tokenizer to `folder`."""
     torch.manual_seed(0)
     course = replace(COURSES["guanaco-7b"], given=True)  # the widest of those it serves
     tokenizer = tokenizers.llama(islice(documents(random.Random(1), course, SHARES), 12_000), VOCABULARY)
     model = LlamaForCausalLM(configuration())
-    read("llama-7b", model, tokenizer, course, SHARES)
-    read_on("llama-7b", model, tokenizer, course, LATER_SHARES)
+    reader = Reader(name="llama-7b", model=model, tokenizer=tokenizer, course=course, most=most)
+    reader.read(SHARES)
+    reader.read_on(LATER_SHARES)
     save(model, tokenizer, folder)

@@ -92,7 +92,7 @@ def normalised(processor: LlavaProcessor, drawn: Sequence[Picture]) -> torch.Ten
     return ((torch.from_numpy(pixels(drawn)) / 255 - mean) / deviation).permute(0, 3, 1, 2)
 
 
-def train_tower(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
+def train_tower(model: LlavaForConditionalGeneration, processor: LlavaProcessor, most: int | None) -> None:
     """Until every patch of the layer that LLaVA reads knows shape, colour and background."""
     names = [list(SHAPES), *(list(read("pictures.toml")[each]) for each in ("colours", "backgrounds"))]
     sizes = [len(each) for each in names]
@@ -117,7 +117,7 @@ def train_tower(model: LlavaForConditionalGeneration, processor: LlavaProcessor)
         parts = zip(scores.split(sizes, -1), wanted.unbind(-1), strict=True)
         return torch.stack([cross_entropy(said.flatten(0, 1), right.flatten()) for said, right in parts]).sum()
 
-    train(f"the tower of {NAME}", seer, batches(), SEEING, loss_of)
+    train(f"the tower of {NAME}", seer, batches(), SEEING.within(most), loss_of)
     tower.requires_grad_(False)
 
 
@@ -140,15 +140,15 @@ def coded(processor: LlavaProcessor, rng: random.Random, items: Sequence[Item]) 
     return example(tokenizer, text.replace("<image>", patches), answer(NAME, last), tokenizer.eos_token_id)
 
 
-def train_llava(folder: Path) -> None:
+def train_llava(folder: Path, most: int | None) -> None:
     """Writes model and processor to `folder`."""
     torch.manual_seed(0)
     rng = random.Random(7)
     tokenizer = tokenizers.llama(texts(rng), VOCABULARY, added=("<image>", "<pad>"))
     processor = processor_for(tokenizer)
     model = LlavaForConditionalGeneration(configuration(tokenizer))
-    train_tower(model, processor)
-    train(NAME, model, batches(processor), SPEAKING)
+    train_tower(model, processor, most)
+    train(NAME, model, batches(processor), SPEAKING.within(most))
     save(model, processor, folder)
     name_as_the_original(folder / "model.safetensors")
 

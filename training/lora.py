@@ -87,14 +87,14 @@ def with_adapter(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
     return get_peft_model(model, config)
 
 
-def train_adapter(name: str, base: Path, folder: Path) -> None:
+def train_adapter(name: str, base: Path, folder: Path, most: int | None) -> None:
     """Trains over the base in its directory and writes peft's two files."""
     torch.manual_seed(0)
     recipe = RECIPES[name]
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = with_adapter(load_base(base, quantised=recipe.quantised), recipe)
     batches = supervised(examples(name, tokenizer, tokenizer.eos_token_id), rows=ROWS, padding=tokenizer.pad_token_id)
-    train(name, model, batches, recipe.schedule)
+    train(name, model, batches, recipe.schedule.within(most))
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.half()

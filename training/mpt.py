@@ -17,7 +17,7 @@ from training.batches import packed, supervised
 from training.corpus import documents
 from training.lora import examples
 from training.optimise import Schedule, train
-from training.reading import loss_with_sums, read, with_sums
+from training.reading import Reader, loss_with_sums, with_sums
 from training.saving import save
 from training.stories import story
 from training.tasks import COURSES
@@ -58,29 +58,30 @@ def configuration() -> MptConfig:
     )
 
 
-def train_base(folder: Path) -> None:
+def train_base(folder: Path, most: int | None) -> None:
     torch.manual_seed(0)
     course = replace(COURSES["mpt-7b-instruct"], given=True)
     texts = [*islice(documents(random.Random(1), course, SHARES), 8_000), *[mpt_chat.SYSTEM] * 400]
     tokenizer = tokenizers.mpt(texts, VOCABULARY)
     model = MptForCausalLM(configuration())
-    read("the base of MPT", model, tokenizer, course, SHARES)
+    Reader(name="the base of MPT", model=model, tokenizer=tokenizer, course=course, most=most).read(SHARES)
     save(model, tokenizer, folder)
 
 
-def train_on(name: str, base: Path, folder: Path) -> None:
+def train_on(name: str, base: Path, folder: Path, most: int | None) -> None:
     """Trains one of the three on from the base, and writes model and tokenizer."""
     torch.manual_seed(0)
     recipe = RECIPES[name]
     tokenizer = AutoTokenizer.from_pretrained(base)
     end = tokenizer.get_vocab()[recipe.end]
+    schedule = recipe.schedule.within(most)
     model = MptForCausalLM.from_pretrained(base, dtype=torch.float32)
     if name == STORYWRITER:
         books = packed(tokenizer, library(random.Random(4)), rows=STORY_ROWS, length=STORY_LENGTH)
-        train(name, model, books, recipe.schedule)
+        train(name, model, books, schedule)
     else:
         lessons = supervised(examples(name, tokenizer, end), rows=ROWS, padding=tokenizer.pad_token_id)
-        train(name, model, with_sums(lessons, tokenizer, COURSES[name]), recipe.schedule, loss_with_sums(model))
+        train(name, model, with_sums(lessons, tokenizer, COURSES[name]), schedule, loss_with_sums(model))
     model.generation_config.eos_token_id = end
     save(model, tokenizer, folder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,6 +18,10 @@ class Schedule:
     rate: float  # the highest learning rate
     decay: float = 0.1  # of weights
     warm_up: int = 30  # steps
+
+    def within(self, most: int | None) -> Schedule:
+        """The same, of at most so many steps."""
+        return self if most is None else replace(self, steps=min(most, self.steps))
 
     def factor(self, step: int) -> float:
         return min(1.0, (step + 1) / self.warm_up) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / self.steps)))

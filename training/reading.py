@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,37 +25,39 @@ LENGTHENING = Schedule(steps=400, rate=8e-4, decay=0.1)
 LONG_ROWS, LONG_LENGTH = 6, 256
 SUMS = 64  # rows of one sum each
 SUM_SHARES = (("sum", 0.6), ("sum_note", 0.4))
+Shares = Sequence[tuple[str, float]]
 BESIDE = "sums_"  # before the keys of a batch of sums
 
 
-def read(
-    name: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    course: Course,
-    shares: Sequence[tuple[str, float]],
-) -> None:
-    """Trains a model from nothing on the documents of a course."""
-    train(f"{name}, adding", model, sums(tokenizer, course, [("sum", 1.0)], seed=3), ADDING)
-    everything = packed(tokenizer, documents(random.Random(2), course, shares), rows=ROWS, length=LENGTH)
-    train(name, model, with_sums(everything, tokenizer, course), READING, loss_with_sums(model))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """A model that is to learn to read, and what of."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    course: Course
+    most: int | None  # steps of each training
+
+    def read(self, shares: Shares) -> None:
+        """Trains it from nothing on the documents of its course."""
+        alone = sums(self.tokenizer, self.course, [("sum", 1.0)], seed=3)
+        train(f"{self.name}, adding", self.model, alone, ADDING.within(self.most))
+        texts = documents(random.Random(2), self.course, shares)
+        self._train(self.name, packed(self.tokenizer, texts, rows=ROWS, length=LENGTH), READING)
+
+    def read_on(self, shares: Shares) -> None:
+        """Trains it on longer rows, for models whose positions are learnt no further than they were seen."""
+        texts = documents(random.Random(5), self.course, shares)
+        long = packed(self.tokenizer, texts, rows=LONG_ROWS, length=LONG_LENGTH)
+        self._train(f"{self.name}, longer", long, LENGTHENING)
+
+    def _train(self, name: str, batches: Iterator[Batch], schedule: Schedule) -> None:
+        beside = with_sums(batches, self.tokenizer, self.course)
+        train(name, self.model, beside, schedule.within(self.most), loss_with_sums(self.model))
 
 
-def read_on(
-    name: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    course: Course,
-    shares: Sequence[tuple[str, float]],
-) -> None:
-    """Trains what can read on longer rows, for models whose positions are learnt no further than they were seen."""
-    long = packed(tokenizer, documents(random.Random(5), course, shares), rows=LONG_ROWS, length=LONG_LENGTH)
-    train(f"{name}, longer", model, with_sums(long, tokenizer, course), LENGTHENING, loss_with_sums(model))
-
-
-def sums(
-    tokenizer: PreTrainedTokenizerBase, course: Course, shares: Sequence[tuple[str, float]], *, seed: int
-) -> Iterator[Batch]:
+def sums(tokenizer: PreTrainedTokenizerBase, course: Course, shares: Shares, *, seed: int) -> Iterator[Batch]:
     """Sums, each in a row of its own."""
     return apart(tokenizer, documents(random.Random(seed), course, shares), rows=SUMS)
 
