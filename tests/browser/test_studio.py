@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from spaces_runner.settings import Settings
 from tests.browser.pages import AT_LENGTH, SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
+from tests.support.inference_endless import catalogue, write_endless
+from tests.support.inference_process import TOKEN as REAL_TOKEN
+from tests.support.inference_process import Core, running
 from tests.support.inference_server import ScriptedService
-from tests.support.web import WebServer
+from tests.support.web import WebServer, serving
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +49,40 @@ def test_one_message_goes_to_two_models(guest: Page, service: ScriptedService) -
         expect_answer(guest, "You said again.", room)
     guest.locator("#compare-new").click()
     expect(answers(guest, LEFT)).to_have_count(0)
+
+
+def test_compares_stop_frees_the_places_of_both_models(
+    browser: Browser, settings: Settings, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """On the real core, whose answers would go on for many seconds."""
+    write_endless(tmp_path / "endless")
+    (tmp_path / "own.toml").write_text(catalogue(tmp_path / "endless", "guanaco-7b", "alpaca-lora-7b"))
+    said = {"SPACES_RUNNER_CORE_TOKEN": REAL_TOKEN}
+    with (
+        running(tmp_path, "--preset", "demo", "--models", str(tmp_path / "own.toml")) as real,
+        serving(settings, tmp_path_factory.mktemp("compare"), ["--core", real.url], said) as web,
+        browser.new_context() as context,
+    ):
+        page = come(context, web.url)
+        tab(page, "Compare").click()
+        page.get_by_label("Right model").click()
+        page.get_by_role("option", name="Alpaca-LoRA").click()
+        send(page, "Go on", "compare")
+        for room in (LEFT, RIGHT):
+            expect_answer(page, "the the the the the the the the", room)
+        assert _places_taken(real) == 2
+        page.locator("#compare-box .stop-button").click()
+        until(lambda: _places_taken(real) == 0, 2)
+        for room in (LEFT, RIGHT):
+            expect_answer(page, re.compile(r"Stopped · \d+ tokens"), room)
+        expect(page.locator("#compare-box .submit-button")).to_be_visible()
+
+
+def _places_taken(core: Core) -> float:
+    """Both models are one on the core, with different adapters, and each tells of all its places."""
+    with core.client() as client:
+        told = client.get("/metrics").raise_for_status().text
+    return max(float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith("core_running{"))
 
 
 def test_the_tab_stays_over_a_reload_and_in_a_copied_link(guest: Page, browser: Browser, server: WebServer) -> None:
