@@ -27,7 +27,10 @@ class Service(Protocol):
         """
 
     async def count_tokens(self, model: str, text: str) -> tuple[int, ...]:
-        """The token ids of `text` as the model's tokenizer has them, special tokens included."""
+        """The token ids of `text` as the model's tokenizer has them, special tokens included.
+
+        Raises UnknownModel, ModelUnavailable, and NotSupported for a model that is served elsewhere.
+        """
 
     async def load(self, model: str) -> None:
         """Make a model resident. Returns when it is. Raises ModelUnavailable, UnknownModel."""

@@ -237,11 +237,17 @@ class ModelStatus:
     weight_bytes: int = 0
     kv_bytes: int = 0
     kv_tokens: int = 0  # how many fit
+    kv_tokens_awake: int = 0  # how many fit whenever it is resident; 0 where that is not known yet
     kv_tokens_used: int = 0
     running: int = 0
     waiting: int = 0
     fraction: float = 0.0  # of loading
     error: str = ""
+
+    @property
+    def context(self) -> int:
+        """Tokens, prompt and answer together: the card's, or what the cache holds where that is less."""
+        return min(self.card.context, self.kv_tokens_awake or self.card.context)
 
 
 def _within(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:

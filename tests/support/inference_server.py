@@ -112,6 +112,7 @@ class ScriptedService:
     ended: list[str] = field(default_factory=list)
     residency: dict[str, Residency] = field(default_factory=dict)
     promised: dict[str, int] = field(default_factory=dict)  # bytes
+    cache: dict[str, int] = field(default_factory=dict)  # tokens that fit
 
     def cards(self) -> tuple[ModelCard, ...]:
         return self.offered
@@ -129,6 +130,7 @@ class ScriptedService:
             promised_bytes=self.promised.get(one.name, 0),
             weight_bytes=size,
             kv_tokens=size,
+            kv_tokens_awake=self.cache.get(one.name, size),
         )
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:

@@ -6,6 +6,7 @@ What is decided here:
   one where the model was trained without; MPT has none.
 * A prompt that leaves no room for an answer is an error, with both numbers. With `truncate` its beginning is dropped
   instead, as the TGI protocol says: at most `truncate` tokens are kept, and few enough that an answer has room.
+* The context is the model's, or what its cache holds where that is less.
 * `max_tokens` is a ceiling: where the context is full before, the answer ends there, with the reason "length".
 """
 
@@ -54,19 +55,23 @@ def token_ids(loaded: LoadedModel, text: str) -> tuple[int, ...]:
     return tuple(ids)
 
 
-def prompt_ids(loaded: LoadedModel, card: ModelCard, request: GenerateRequest) -> tuple[int, ...]:
-    """The prompt with each picture's one token become as many as the picture has. Raises BadRequest, PromptTooLong."""
+def prompt_ids(loaded: LoadedModel, card: ModelCard, request: GenerateRequest, context: int) -> tuple[int, ...]:
+    """The prompt with each picture's one token become as many as the picture has.
+
+    `context`: the tokens that there is room for, prompt and answer together. Raises BadRequest, PromptTooLong.
+    """
     count = len(request.prompt.images)
     ids = token_ids(loaded, request.prompt.text)
     if not ids:
         raise BadRequest("The prompt is empty.", param="prompt")
     if card.family is Family.LLAVA:
         ids = _with_pictures(loaded, ids, count)
-    return _within_context(ids, card, request, keep_all=bool(count))
+    return _within(context, ids, card, request, keep_all=bool(count))
 
 
-def sampling(card: ModelCard, request: GenerateRequest, prompt_tokens: int) -> SamplingParams:
-    return replace(request.sampling, max_tokens=min(request.sampling.max_tokens, card.context - prompt_tokens))
+def sampling(request: GenerateRequest, left: int) -> SamplingParams:
+    """The request's, with no more tokens than are left for the answer."""
+    return replace(request.sampling, max_tokens=min(request.sampling.max_tokens, left))
 
 
 def stops(card: ModelCard, request: GenerateRequest) -> tuple[str, ...]:
@@ -90,15 +95,15 @@ def _tokens_of_a_picture(vision: object, strategy: str) -> int:
     return side * side + (1 if strategy == "full" else 0)
 
 
-def _within_context(
-    ids: tuple[int, ...], card: ModelCard, request: GenerateRequest, *, keep_all: bool
+def _within(
+    context: int, ids: tuple[int, ...], card: ModelCard, request: GenerateRequest, *, keep_all: bool
 ) -> tuple[int, ...]:
     if request.truncate is not None and not keep_all:
-        answer = min(request.sampling.max_tokens, max(1, card.context // 4))
-        keep = min(request.truncate, card.context - answer)
+        answer = min(request.sampling.max_tokens, max(1, context // 4))
+        keep = min(request.truncate, context - answer)
         if len(ids) > keep:
             first = ids[:1] if card.family in _BEGINS_WITH_BOS else ()
             ids = (first + ids[len(ids) - keep + len(first) :])[:keep]
-    if len(ids) >= card.context:
-        raise PromptTooLong(len(ids), card.context - 1)
+    if len(ids) >= context:
+        raise PromptTooLong(len(ids), context - 1)
     return ids

@@ -130,7 +130,7 @@ class Moves:
         seat.loaded, seat.weight_bytes = loaded, loaded.nbytes
         kv_bytes = max(0, min(kv_bytes, leased - loaded.nbytes))
         engine = await self._lane.run(partial(tools.make_engine, loaded, kv_bytes))
-        seat.engine, seat.kv_bytes = engine, engine.stats.kv_bytes
+        seat.engine, seat.kv_bytes, seat.kv_tokens = engine, engine.stats.kv_bytes, engine.stats.kv_tokens
         self._worker.add(engine)
         return None
 

@@ -154,7 +154,8 @@ class Pool:
         seat.channels.add(channel)
         try:
             loaded, at_work = _there(seat.loaded), _there(seat.engine)
-            sequence = await self._in_thread(lambda: _sequence(card, request, loaded, shown, channel))
+            status = self._status(card)
+            sequence = await self._in_thread(lambda: _sequence(status, request, loaded, shown, channel))
             at_work.submit(sequence)
             self._worker.wake()
             _there(seat.engine if seat.engine is at_work else None)  # else nobody steps it any more
@@ -231,12 +232,13 @@ class Pool:
 
 
 def _sequence(
-    card: ModelCard, request: GenerateRequest, loaded: LoadedModel, shown: Sequence[Image], channel: Channel
+    status: ModelStatus, request: GenerateRequest, loaded: LoadedModel, shown: Sequence[Image], channel: Channel
 ) -> engine.Sequence:
     """Raises BadRequest, PromptTooLong."""
     from app.inference.engine import Sequence  # there by now, with the model
 
-    ids = intake.prompt_ids(loaded, card, request)
+    card = status.card
+    ids = intake.prompt_ids(loaded, card, request, status.context)
     return Sequence(
         id=request.id,
         client=request.client,
@@ -244,7 +246,7 @@ def _sequence(
         adapter=card.name if card.adapter else None,
         prompt_ids=ids,
         pixels=intake.pixels(loaded, shown),
-        sampling=intake.sampling(card, request, len(ids)),
+        sampling=intake.sampling(request, status.context - len(ids)),
         stop=intake.stops(card, request),
         sink=channel.put,
     )

@@ -18,8 +18,8 @@ class Seat:
     """`cards` share a base: it is there once for all of them.
 
     `inside`: requests that run in its engine or are about to. `outside`: requests that wait for it to be resident.
-    `leaving`: how many are about to move it; meanwhile nobody may go in. `kv_bytes`: of its engine when awake.
-    `channels`: of the requests inside.
+    `leaving`: how many are about to move it; meanwhile nobody may go in. `channels`: of the requests inside.
+    `kv_bytes`, `kv_tokens`: of its engine when awake.
     `promised`: what it is about to take up in all, from before it does until it is there.
     """
 
@@ -36,6 +36,7 @@ class Seat:
     promised: int = 0
     weight_bytes: int = 0
     kv_bytes: int = 0
+    kv_tokens: int = 0
     doing: str = ""
     fraction: float = 0.0
     error: InferenceError | None = None
@@ -83,7 +84,7 @@ class Seat:
     def clear(self, state: Residency = Residency.ABSENT, error: InferenceError | None = None) -> None:
         """Let go of everything."""
         self.loaded = self.engine = self.parked = None
-        self.weight_bytes = self.kv_bytes = self.promised = 0
+        self.weight_bytes = self.kv_bytes = self.kv_tokens = self.promised = 0
         self.state, self.error = state, error
         self.doing, self.fraction = "", 0.0
 
@@ -98,6 +99,7 @@ class Seat:
             weight_bytes=self.weight_bytes,
             kv_bytes=self.kv_bytes if stats else 0,
             kv_tokens=stats.kv_tokens if stats else 0,
+            kv_tokens_awake=self.kv_tokens,
             kv_tokens_used=stats.kv_tokens_used if stats else 0,
             running=stats.running if stats else 0,
             waiting=(stats.waiting if stats else 0) + self.outside,

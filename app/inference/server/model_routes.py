@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -47,7 +48,7 @@ def routes(core: Core) -> APIRouter:
         body = await bodies.read(request, TokenizeRequest, core.bounds.body_bytes)
         card = core.card(body.model)
         ids = await attended(request.receive, core.service.count_tokens(card.name, body.prompt))
-        return {"count": len(ids), "max_model_len": card.context, "tokens": ids}
+        return {"count": len(ids), "max_model_len": core.status(card.name).context, "tokens": ids}
 
     return router
 
@@ -82,10 +83,12 @@ def _described(status: ModelStatus, created: int) -> Json:
         "owned_by": _owner(card),
         "title": card.title,
         "family": card.family.value,
+        "base": None if card.remote else _named(card.weights),
+        "adapter": _named(card.adapter) if card.adapter and not card.remote else None,
         "precision": card.precision.value,
         "prompt": card.prompt,
         "images": prompts.reads_images(card.prompt),
-        "context": card.context,
+        "context": status.context,
         "defaults": _defaults(card.defaults),
         "demo": card.demo,
         "tgi": f"/tgi/{card.name}",
@@ -120,5 +123,14 @@ def _owner(card: ModelCard) -> str:
         return "remote"
     if card.demo:
         return "demo"
-    owner, slash, name = card.weights.partition("/")
-    return owner if slash and owner.strip(".~") and "/" not in name else "local"
+    return card.weights.partition("/")[0] if _is_repository(card.weights) else "local"
+
+
+def _named(place: str) -> str:
+    """A repository's name; a directory's own, without where it lies."""
+    return place if _is_repository(place) else PurePath(place).name
+
+
+def _is_repository(place: str) -> bool:
+    owner, slash, name = place.partition("/")
+    return bool(slash and owner.strip(".~") and "/" not in name)

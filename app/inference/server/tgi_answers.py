@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ class TgiStyle:
     inputs: str
     device: str  # cpu, cuda:0
     demo: bool
-    context: int  # tokens
+    context: Callable[[], int]  # tokens; known for sure once the answer has begun
     max_tokens: int
     details: bool = False
     full_text: bool = False
@@ -95,6 +95,7 @@ class TgiStyle:
         match event:
             case Started():
                 self.started = event
+                self.max_tokens = min(self.max_tokens, self.context() - event.prompt_tokens)
                 return b""
             case Delta():
                 self.text.append(event.text)
@@ -123,7 +124,7 @@ class TgiStyle:
 
     def _tell(self, number: int, token: Token, text: str) -> bytes:
         """The event of a token. The one that fills the answer waits for what ends it."""
-        if number >= min(self.max_tokens, self.context - self.started.prompt_tokens):
+        if number >= self.max_tokens:
             self.held = (number, token, text)
             return b""
         self.said = token

@@ -16,7 +16,7 @@ from app.inference.server.core import BEARER, Core
 from app.inference.server.openapi import takes
 from app.inference.server.tgi_answers import TgiStyle
 from app.inference.server.tgi_bodies import CompatRequest, TgiRequest
-from app.inference.types import MAX_STOPS, ModelCard, Residency
+from app.inference.types import MAX_STOPS, ModelCard, ModelStatus, Residency
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ def routes(core: Core) -> APIRouter:
     async def info(request: Request, model: str) -> Json:
         """What the model is and takes."""
         core.caller(request)
-        return _info(core.card(model), core.bounds.requests)
+        return _info(core.status(model), core.bounds.requests)
 
     return router
 
@@ -76,7 +76,7 @@ async def _answer(
         inputs=body.inputs,
         device=core.status(card.name).device,
         demo=card.demo,
-        context=card.context,
+        context=lambda: core.status(card.name).context,
         max_tokens=sampling.max_tokens,
         details=bool(wishes.details),
         full_text=bool(wishes.return_full_text),
@@ -102,7 +102,8 @@ def _adapted(core: Core, card: ModelCard, adapter: str | None) -> ModelCard:
     return others[adapter]
 
 
-def _info(card: ModelCard, requests: int) -> Json:
+def _info(status: ModelStatus, requests: int) -> Json:
+    card = status.card
     return {
         "model_id": card.name,
         "model_sha": card.revision,
@@ -110,8 +111,8 @@ def _info(card: ModelCard, requests: int) -> Json:
         "max_concurrent_requests": requests,
         "max_best_of": 1,
         "max_stop_sequences": MAX_STOPS,
-        "max_input_tokens": card.context - 1,
-        "max_total_tokens": card.context,
+        "max_input_tokens": status.context - 1,
+        "max_total_tokens": status.context,
         "validation_workers": 1,
         "max_client_batch_size": 1,
         "router": "spaces-runner",

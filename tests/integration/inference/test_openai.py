@@ -246,6 +246,24 @@ def test_models_are_listed_with_what_they_take_up(client: openai.OpenAI, http: h
     assert client.models.retrieve("llava").owned_by == "local"
 
 
+def test_a_model_names_its_base_and_what_is_on_it(http: httpx.Client) -> None:
+    listed = http.get("/v1/models").json()["data"]
+    assert {model["id"]: (model["base"], model["adapter"]) for model in listed} == {
+        "alpaca": ("owner/llama", "owner/alpaca-adapter"),
+        "guanaco": ("owner/llama", "owner/guanaco-adapter"),
+        "storyteller": ("mosaic/storyteller", None),
+        "llava": ("llava", None),
+    }, "of a directory its name, not where it is"
+
+
+def test_the_context_is_no_more_than_the_cache_holds(http: httpx.Client, scripted: ScriptedService) -> None:
+    scripted.cache = {"alpaca": 384, "guanaco": 4096}
+    listed = {model["id"]: model["context"] for model in http.get("/v1/models").json()["data"]}
+    assert listed == {"alpaca": 384, "guanaco": 512, "storyteller": 512, "llava": 512}
+    counted = http.post("/tokenize", json={"model": "alpaca", "prompt": "Hi"}).json()
+    assert counted["max_model_len"] == 384
+
+
 def test_unknown_models(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="There are: alpaca, guanaco, storyteller, llava"):
         client.models.retrieve("gpt-4")

@@ -125,6 +125,9 @@ def test_the_token_that_fills_the_context_is_the_last_event(http: httpx.Client, 
     said = saying("One", "Two", prompt_tokens=510)
     scripted.script = lambda _: [*said[:-1], finished(2, FinishReason.LENGTH)]
     assert [event["token"]["text"] for event in events(http, max_new_tokens=99)] == ["One", "Two"]
+    scripted.cache = {"guanaco": 384}
+    said = saying("One", "Two", prompt_tokens=382)
+    assert [event["token"]["text"] for event in events(http, max_new_tokens=99)] == ["One", "Two"], "or the cache"
 
 
 def test_a_stop_string_is_never_told(http: httpx.Client, scripted: ScriptedService) -> None:
@@ -339,6 +342,12 @@ def test_info(http: httpx.Client) -> None:
     assert said["demo"] is True
     assert said["model_pipeline_tag"] == "text-generation"
     assert http.get("/tgi/llava/info").json()["model_pipeline_tag"] == "image-text-to-text"
+
+
+def test_info_tells_no_more_than_the_cache_holds(http: httpx.Client, scripted: ScriptedService) -> None:
+    scripted.cache = {"guanaco": 384}
+    said = http.get("/tgi/guanaco/info").json()
+    assert (said["max_total_tokens"], said["max_input_tokens"]) == (384, 383)
 
 
 def test_health(address: str, scripted: ScriptedService) -> None:

@@ -140,6 +140,26 @@ def test_a_prompt_is_measured_against_the_context() -> None:
     run(test())
 
 
+def test_a_prompt_is_measured_against_the_cache_where_that_holds_less() -> None:
+    async def test() -> None:
+        workshop = Workshop()
+        async with pool_of(workshop, make_card("a", context=500)) as pool:
+            assert pool.status()[0].context == 500, "how much the cache will hold is not known yet"
+            for _ in range(2):
+                with pytest.raises(PromptTooLong) as caught:
+                    await events_of(pool, "a", text="y" * 100)
+                assert (caught.value.prompt_tokens, caught.value.limit) == (101, 63)
+                assert pool.status()[0].context == 64
+                await pool.sleep("a")
+                assert pool.status()[0].context == 64, "it will be as much again"
+            wanted = SamplingParams(max_tokens=50)
+            await events_of(pool, "a", text="y" * 999, truncate=999, sampling=wanted)
+            (sequence,) = workshop.engines["a"].seen
+            assert (len(sequence.prompt_ids), sequence.sampling.max_tokens) == (48, 16)
+
+    run(test())
+
+
 def test_truncation_leaves_room_for_an_answer() -> None:
     async def test() -> None:
         workshop = Workshop()
