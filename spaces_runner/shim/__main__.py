@@ -9,14 +9,26 @@ import json
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from spaces_runner.variables import MARK
+
+if TYPE_CHECKING:
+    from spaces_runner.shim.supervisor import Supervisor
 
 
 def main() -> None:
     """Leave the face behind, then run the job."""
     if os.fork() > 0:  # before all that is slow to import: the face waits for this half
         os._exit(0)
+    supervisor, pipeline = begin()
+    os.write(1, b"ready\n")
+    os.dup2(2, 1)  # the face's pipe ends here
+    supervisor.run(pipeline)
+
+
+def begin() -> tuple[Supervisor, subprocess.Popen[bytes]]:
+    """Take the job, which holds the owner's token: the supervisor alone has it then."""
     told = json.load(sys.stdin)
     pipeline = start_pipeline(told["run_id"])  # its imports and ours take as long, and so go on at once
 
@@ -24,12 +36,8 @@ def main() -> None:
     from spaces_runner.job import Job
     from spaces_runner.shim.supervisor import Supervisor
 
-    job = decode(Job, told)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    supervisor = Supervisor(job)
-    os.write(1, b"ready\n")
-    os.dup2(2, 1)  # the face's pipe ends here
-    supervisor.run(pipeline)
+    return Supervisor(decode(Job, told)), pipeline
 
 
 def start_pipeline(run_id: str) -> subprocess.Popen[bytes]:

@@ -55,9 +55,11 @@ class Supervisor:
     """Makes the calling process the shim of `job`: its signals and its children's deaths are handled here."""
 
     def __init__(self, job: Job, backoff: Backoff | None = None) -> None:
-        self._job, self._backoff = job, backoff or Backoff()
+        self._for_pipeline: Job | None = job  # holds the owner's token; ours does not
+        self._job = replace(job, settings=replace(job.settings, hf_token=None))
+        self._backoff = backoff or Backoff()
         self._dirs = job.settings.space(job.space_id)
-        self._store = Store(job.settings)
+        self._store = Store(self._job.settings)
         self._journal = Journal(self._store, job.run_id)
         self._inbox = Inbox()
         self._attempt: Attempt | None = None
@@ -91,8 +93,8 @@ class Supervisor:
 
     def _build(self, pipeline: Pipeline) -> LaunchPlan | ErrorInfo:
         """Hand the job to the pipeline, and forget the owner's token."""
-        job, token = self._job, self._job.settings.hf_token
-        self._job = replace(job, settings=replace(job.settings, hf_token=None))
+        job, self._for_pipeline = self._for_pipeline or self._job, None
+        token = job.settings.hf_token
         values = tuple(secrets.read(job.settings, job.space_id).values())
         try:
             return build(job, pipeline, self._inbox, self._journal, (*values, token) if token else values)

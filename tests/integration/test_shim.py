@@ -157,6 +157,46 @@ def test_secrets_are_in_no_argument(shims: Shims) -> None:
         assert b"hunter2" not in Path(f"/proc/{member.pid}/cmdline").read_bytes()
 
 
+LOOKING = """
+import gc, json, os, subprocess, sys, threading, time
+from spaces_runner.codec import decode
+from spaces_runner.job import Job
+from spaces_runner.settings import Settings
+from spaces_runner.shim.supervisor import Supervisor
+from spaces_runner.store import Store
+from spaces_runner.types import Stage
+
+def begin():
+    told = json.load(sys.stdin)
+    pipeline = "import json, sys; job = json.load(sys.stdin); assert job['settings']['hf_token']; print(sys.argv[1])"
+    command = [sys.executable, "-c", pipeline, json.dumps({"plan": told["plan"]})]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return Supervisor(decode(Job, told["job"])), subprocess.Popen(command, start_new_session=True, **pipes)
+
+def holding():
+    return sum(isinstance(one, Settings) and one.hf_token is not None for one in gc.get_objects())
+
+def look(settings, space_id, before):
+    while Store(settings).run(space_id).status.stage is not Stage.RUNNING:
+        time.sleep(0.05)
+    (settings.home_dir / "held").write_text(f"{before} {holding()}")
+
+supervisor, pipeline = begin()
+known = (supervisor._store._settings, supervisor._job.space_id, holding())
+threading.Thread(target=look, args=known, daemon=True).start()
+supervisor.run(pipeline)
+"""
+
+
+def test_a_shim_holds_the_owners_token_no_longer_than_its_pipeline_needs_it(shims: Shims) -> None:
+    shims.settings = replace(shims.settings, hf_token="hf_averysecrettoken0123456789")
+    shims.program = LOOKING
+    shims.start(SERVE).until_stage(Stage.RUNNING)
+    held = shims.settings.home_dir / "held"
+    until(lambda: held.exists() and bool(held.read_text()))
+    assert held.read_text() == "1 0", "objects that hold it, before and after the build"
+
+
 def test_an_app_that_ends_at_once(shims: Shims) -> None:
     shim = shims.start("import sys; print('reading'); raise SystemExit(3)")
     status = shim.until_stage(Stage.RUNTIME_ERROR).status

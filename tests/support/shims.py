@@ -127,11 +127,12 @@ def hand_over(
 
 
 class Shims:
-    """Starts runs of apps that are given as source text, and ends what is left of them."""
+    """Starts runs of apps that are given as source text, and ends what is left of them. `program`: their shim's."""
 
     def __init__(self, settings: Settings, python: str) -> None:
         self.settings, self._python = settings, python
         self._started: list[Shim] = []
+        self.program = CHILD
 
     def start(
         self,
@@ -177,7 +178,7 @@ class Shims:
         return shim
 
     def _spawn(self, job: Job, plan: LaunchPlan, backoff: Backoff) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-c", CHILD], cwd=ROOT, stdin=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-c", self.program], cwd=ROOT, stdin=subprocess.PIPE)
         return hand_over(process, job, plan, backoff)
 
     def _spawn_ordinary(self, job: Job, plan: LaunchPlan, backoff: Backoff) -> subprocess.Popen[bytes]:
@@ -188,7 +189,7 @@ class Shims:
         for path in (home, *home.rglob("*")):
             os.chown(path, ORDINARY.uid, ORDINARY.gid, follow_symlinks=False)
         process = subprocess.Popen(
-            [self._python, "-c", CHILD],
+            [self._python, "-c", self.program],
             cwd=code,
             stdin=subprocess.PIPE,
             user=ORDINARY.uid,
