@@ -17,6 +17,7 @@ from pathlib import Path
 from spaces_runner import gpu, logfile, lost, removal, secrets
 from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
 from spaces_runner.job import Job
+from spaces_runner.masking import SHORTEST
 from spaces_runner.process import Identity
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
@@ -80,6 +81,12 @@ def _check(request: Request) -> None:
         )
     if request.options.python is not None and not _PYTHON.fullmatch(request.options.python):
         raise BadOption(f"{request.options.python[:60]!r} is no Python version.", hint="Give one like 3.10 or 3.10.13.")
+    for name, value in request.secrets.items():
+        if 0 < len(value) < SHORTEST:
+            raise BadOption(
+                f"The secret {name[:60]} is too short to be kept out of the logs.",
+                hint=f"A secret has {SHORTEST} characters or more. What is none can be a plain variable (--env).",
+            )
 
 
 def restart(space_id: str, settings: Settings) -> str:

@@ -549,6 +549,14 @@ def test_what_cannot_be_meant_is_refused_before_anything(
     assert control.statuses(settings) == ()
 
 
+def test_a_secret_that_would_show_in_the_logs_is_refused(settings: Settings) -> None:
+    request = replace(space(settings, "broken", BROKEN), secrets={"EMPTY": "", "PIN": "123"})
+    with pytest.raises(BadOption, match="PIN is too short to be kept out of the logs") as refused:
+        control.start(request, settings)
+    assert "123" not in f"{refused.value} {refused.value.hint}"
+    assert control.statuses(settings) == ()
+
+
 def test_a_gpu_that_is_not_here_is_refused_and_the_last_error_stays(settings: Settings) -> None:
     request = space(settings, "broken", BROKEN)
     absent = replace(request, options=replace(request.options, gpu="77"))

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from spaces_runner.logfile import LogWriter, Place, dropped, erase, files, follow, tail
-from spaces_runner.masking import LEAST, Masker
+from spaces_runner.masking import Masker
 
 SECRET = "hunter2/and more?"
 
@@ -117,9 +117,26 @@ def test_secrets_are_masked_wherever_a_chunk_ends(tmp_path: Path, size: int) -> 
     assert inside[8:-8] not in written
 
 
-def test_a_short_value_is_left_in() -> None:
-    masker = Masker(["x" * (LEAST - 1)])
-    assert masker.feed(b"xxxxxxxxxxxxxx") == b"xxxxxxxxxxxxxx"
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("pin 1234, again: 1234", "pin [secret], again: [secret]"),
+        ("1234", "[secret]"),
+        ("PIN=1234&x", "PIN=[secret]&x"),
+        ("1234 1234\n1234", "[secret] [secret]\n[secret]"),
+        ("12345 91234 1234_ x1234 ü1234 1234ü 12341234", "12345 91234 1234_ x1234 ü1234 1234ü 12341234"),
+        ("a k-y! k-y!b xk-y!", "a [secret] [secret]b xk-y!"),
+        ("k-y!k-y!", "[secret][secret]"),
+        ("as 123 and 7", "as 123 and 7"),
+        (base64.b64encode(b"1234").decode(), "[secret]"),
+    ],
+)
+def test_a_short_value_is_masked_where_it_stands_alone(text: str, written: str) -> None:
+    data = text.encode()
+    for size in range(1, len(data) + 1):
+        masker = Masker(["1234", "k-y!", "7", "123", ""])
+        got = b"".join(masker.feed(data[at : at + size]) for at in range(0, len(data), size)) + masker.rest()
+        assert got.decode() == written
 
 
 def test_only_what_may_be_a_secret_is_held_back() -> None:
