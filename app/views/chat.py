@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app.inference.types import Loading, Queued, Started
+from app.playground.client import Model
 from app.playground.core import Phase
 from app.playground.speeds import Speed
 from app.playground.talk import Answer, Conversation, Heading, State
@@ -126,6 +127,12 @@ def notice(phase: Phase, problem: str, demo: bool, owner: bool) -> str:
         '<p class="sr-demo"><b>Demo weights.</b> These are tiny models that show how everything works. '
         f"They know little and are often wrong. {remedy}</p>"
     )
+
+
+def offered(models: Iterable[Model]) -> str:
+    """What decides where the sliders may stand, without a look: a page follows it when it changes."""
+    said = [(model.name, model.context, sorted(model.defaults.items())) for model in models]
+    return f'<i hidden data-offered="{escape(str(said))}"></i>' if said else ""
 
 
 def problem(sentence: str) -> str:

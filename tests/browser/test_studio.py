@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,33 @@ def test_speeds_are_told_where_the_model_is(guest: Page) -> None:
     expect_answer(guest, "word7")
     expect(guest.locator("#guanaco-speed")).to_contain_text("14.0 tokens/s here, on CPU", timeout=SLOW_MS)
     expect(guest.locator("#llava-speed")).to_be_hidden()
+
+
+def test_sliders_follow_what_the_core_comes_to_say(guest: Page, service: ScriptedService) -> None:
+    """While their place is closed, too, and what a person moved stays."""
+    place = guest.locator("#guanaco-parameters")
+    parameters = place.get_by_role("button", name="Parameters")
+    parameters.click()
+    longest, temperature = place.get_by_label("Longest answer"), place.get_by_label("Temperature")
+    expect(longest.last).to_have_attribute("max", "256")
+    temperature.first.fill("1.5")
+    temperature.first.blur()
+    parameters.click()
+    before = service.offered
+    service.offered = tuple(replace(card, context=card.context * 4) for card in before)
+    try:
+        guest.wait_for_timeout(3500)  # what is known stays so for three seconds
+        tab(guest, "LLaVA").click()
+        tab(guest, "Guanaco").click()
+        expect(longest.last).to_have_attribute("max", "1024", timeout=SLOW_MS)
+        parameters.click()
+        expect(place.locator(".max_value").last).to_have_text("1024")
+        expect(temperature.first).to_have_value("1.5")
+        tab(guest, "LLaVA").click()
+        guest.get_by_role("button", name="Parameters").locator("visible=true").click()
+        expect(guest.get_by_label("Longest answer").locator("visible=true").last).to_have_attribute("max", "1024")
+    finally:
+        service.offered = before
 
 
 def test_the_gpu_tab_loads_and_unloads_and_says_what_has_to_go(owner: Page) -> None:

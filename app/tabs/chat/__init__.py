@@ -36,14 +36,16 @@ class Chats:
         Each panel fills itself when the page is loaded; what is known of the models follows the core, which a look at
         a tab wakes. `at_once`: who comes to the page, comes to chat.
         """
-        seen, offered = gr.State(()), gr.State(())
+        seen = gr.State(())
+        # Not a State: the page hears of a State's change from handlers in the queue alone.
+        offered = gr.HTML(elem_classes="sr-hidden", apply_default_css=False)
 
         def look(before: tuple[str, ...], request: gr.Request) -> tuple[Any, ...]:
             now = self._known(is_owner(request))
             told = zip(before or [None] * len(now), now, strict=True)
-            notice, *speeds = [gr.skip() if old == new else new for old, new in told]
+            models, notice, *speeds = [gr.skip() if old == new else new for old, new in told]
             state = gr.skip() if tuple(before) == now else now
-            return (state, self._offered(), *[notice] * len(self.notices), *speeds)
+            return (state, models, *[notice] * len(self.notices), *speeds)
 
         async def wake(before: tuple[str, ...], request: gr.Request) -> tuple[Any, ...]:
             self.playground.core.wake()
@@ -60,16 +62,16 @@ class Chats:
         offered.change(self._follow, set(sliders), sliders, queue=False, **QUIET)
 
     def _known(self, owner: bool) -> tuple[str, ...]:
-        """The notice, and how fast each model was."""
+        """What the models offer, the notice, and how fast each model was."""
         core = self.playground.core
         demo = any(model.demo for model in core.models)
         notice = chat_view.notice(core.phase, core.problem, demo, owner)
-        return (notice, *(each.speeds(self.playground) for each in self.parameters))
+        return (self._offered(), notice, *(each.speeds(self.playground) for each in self.parameters))
 
-    def _offered(self) -> tuple[Any, ...]:
-        """What the core says of the models' parameters; of unknown ones nothing."""
+    def _offered(self) -> str:
+        """What the core says of the models' parameters, for nobody to see; of unknown ones nothing."""
         models = (self.playground.core.model(each.name) for each in self.parameters)
-        return tuple((model.name, model.context, dict(model.defaults)) for model in models if model)
+        return chat_view.offered(model for model in models if model)
 
     def _follow(self, values: dict[Any, Any]) -> list[Any]:
         """The core is known now, or is another one: the sliders stand at its defaults, within its bounds."""
