@@ -14,7 +14,7 @@ from pathlib import Path
 from spaces_runner import gpu, launch, models, overlay, preparation
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
-from spaces_runner.errors import UnsupportedSdk
+from spaces_runner.errors import RunnerError, UnsupportedSdk
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
@@ -48,7 +48,21 @@ _REFUSALS = {
 
 
 def build(job: Job, report: Reporter) -> LaunchPlan:
-    """Everything up to, and without, the start of the app. Raises the `RunnerError` of the stage that failed."""
+    """Everything up to, and without, the start of the app.
+
+    Raises the `RunnerError` of the stage that failed, once what the stages before it found is reported. The findings of
+    a build that succeeds are in its plan.
+    """
+    found: list[Finding] = []
+    try:
+        return _build(job, report, found)
+    except RunnerError:
+        for finding in found:
+            report.found(finding)
+        raise
+
+
+def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
     settings, options, user = job.settings, job.options, job.user
     dirs = settings.space(job.space_id)
     gpu.require(options.gpu, settings.visible_gpus)  # better told before the downloads
@@ -57,33 +71,29 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
 
         return launch_plan(options, settings, _lease(job))
     checkout = obtain(job.ref, dirs.app, settings, report)
+    found += checkout.findings
     if job.ref.kind is RefKind.SUBDOMAIN:
         dirs.mirror_mark.write_text(mirror_path(settings, checkout.ref).name)
     known = preparation.recall(job, checkout.commit)
     with report.step(Step.DETECT):
         spec = known.spec if known else _detect(checkout, options)
+        found += spec.findings
     with report.step(Step.ENVIRONMENT) as note:
-        packages = known.environment if known else _environment(job, spec, checkout, report)
+        packages = known.environment if known else _environment(job, spec, checkout, report, found)
+        found += (*(packages.resolution.findings if known else ()), *packages.findings)
         python = overlay.lay(packages, dirs.venv, user)
         note.append("as it stood" if packages.reused else f"{len(packages.resolution.packages)} packages")
     _share_models(job, spec, report)
     with report.step(Step.PATCH) as note:
         changes = known.patch if known else _patch(dirs.app, spec)
+        found += changes.findings
         apply(changes, dirs.app)
         hand_over(dirs.app, user)
         note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
     if not known:
         preparation.remember(job, checkout.commit, Preparation(spec=spec, environment=packages, patch=changes))
     leased = _lease(job)
-    made_room = _make_room(job, leased, spec)
-    found = (
-        *checkout.findings,
-        *spec.findings,
-        *packages.resolution.findings,
-        *packages.findings,
-        *changes.findings,
-        *made_room,
-    )
+    found += _make_room(job, leased, spec)
     return launch.plan(
         spec=spec,
         checkout=checkout,
@@ -94,7 +104,7 @@ def build(job: Job, report: Reporter) -> LaunchPlan:
         user=user,
         settings=settings,
         gpu=leased,
-        findings=found,
+        findings=tuple(found),
         diff=changes.diff,
     )
 
@@ -106,15 +116,16 @@ def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     from spaces_runner.detect import detect
 
     spec = detect(checkout, options)
-    require_supported(spec)
+    require_supported(spec)  # else what was found besides matters to nobody
     return spec
 
 
-def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter) -> Environment:
+def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter, found: list[Finding]) -> Environment:
     from spaces_runner import environment
 
     scratch = _scratch(job.settings.space(job.space_id).build)
     resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
+    found += resolution.findings
     return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
 
 

@@ -17,7 +17,7 @@ from spaces_runner import control
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.store import blocks
-from spaces_runner.types import RunOptions, SpaceStatus, Stage, Step
+from spaces_runner.types import Failed, Found, RunOptions, SpaceStatus, Stage, Step
 from tests.support.home import open_directory
 from tests.support.hub import Hub
 
@@ -94,6 +94,19 @@ def test_a_python_that_does_not_exist(settings: Settings, hub: Hub) -> None:
     settings = hub.settings(settings)
     status = attempt("bad/python", settings, RunOptions(python="3.99"))
     check(status, "python_missing", Stage.BUILD_ERROR, Step.ENVIRONMENT, settings)
+
+
+def test_what_was_found_before_a_failure_is_told_with_it(settings: Settings, hub: Hub) -> None:
+    app = f"import os\nkey = os.environ['KEY_OF_MINE']\n{SPACE['app.py']}"
+    hub.add_space("bad/python", {**SPACE, "app.py": app})
+    settings = hub.settings(settings)
+    status = attempt("bad/python", settings, RunOptions(python="3.99"))
+    check(status, "python_missing", Stage.BUILD_ERROR, Step.ENVIRONMENT, settings)
+    [finding] = status.findings
+    assert finding.code == "missing-secret"
+    assert "KEY_OF_MINE" in finding.message
+    told = [event for _, event in control.events(status.id, settings) if isinstance(event, Found | Failed)]
+    assert [type(event) for event in told] == [Found, Failed]
 
 
 # A port that is taken
