@@ -14,7 +14,7 @@ from spaces_runner.job import Job
 REGISTER_S = 20.0  # for a shim to say that it is there
 SHIM = ("-P", "-m", "spaces_runner.shim")
 # What a shim keeps of the face's environment: how programs are found, and how the network is reached.
-_KEPT = (
+KEPT = (
     "PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE",
@@ -48,7 +48,7 @@ def start_shim(job: Job, log: Path) -> None:
 
 def _environment() -> dict[str, str]:
     package = Path(__file__).parents[1]
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     if package.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
         kept["PYTHONPATH"] = str(package)
     return kept
