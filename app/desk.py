@@ -1,16 +1,22 @@
-"""What the page and its API can ask of the runner, with the settings bound. Knows no components and no HTML."""
+"""What the page and its API can ask of the runner, with the settings bound. Knows no components and no HTML.
+
+Runs that lost their shim are swept wherever all Spaces are looked at, which an open page does each second; what is
+asked of one Space beside that only reads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.share import LinkState, PageLink
 from app.views.timeline import Timeline
-from spaces_runner import control, ref, runner
+from spaces_runner import control, logfile, ref, runner
 from spaces_runner.core import keys
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
+from spaces_runner.store import opened
 from spaces_runner.types import Event, Inspection, RunOptions, SpaceStatus
 
 LOG_LINES = 300
@@ -33,6 +39,10 @@ class Desk:
         """Every Space of this machine: those at work first, then the newest."""
         known = sorted(control.statuses(self.settings), key=lambda status: status.started_at or "", reverse=True)
         return tuple(sorted(known, key=lambda status: not status.stage.active))
+
+    def space(self, space_id: str) -> SpaceStatus:
+        """Raises UnknownSpace."""
+        return opened(self.settings).run(space_id).status
 
     def inspect(self, text: str, options: RunOptions, say: Callable[[Event], None]) -> Inspection:
         """The plan of what `text` names; minutes where packages must be resolved. Raises RunnerError."""
@@ -61,14 +71,28 @@ class Desk:
 
     def timeline(self, space_id: str) -> Timeline:
         """The steps of the Space's newest run, from its events: few, since of progress only the last stays."""
-        return Timeline().after(event for _, event in control.events(space_id, self.settings, 0))
+        store = opened(self.settings)
+        return Timeline().after(event for _, event in store.events(store.run(space_id).id, 0))
 
     def log(self, space_id: str, which: str, lines: int = LOG_LINES) -> list[str]:
-        """The last lines of the "build" or the "run" log."""
-        return list(control.log_tail(space_id, self.settings, which, lines))
+        """The last lines of the "build" or the "run" log. Raises UnknownSpace."""
+        opened(self.settings).space(space_id)
+        return logfile.tail(self._log(space_id, which), lines)
+
+    def log_mark(self, space_id: str, which: str) -> object:
+        """What is another with every line that a log gets; None where there is no log."""
+        try:
+            now = self._log(space_id, which).stat()
+        except FileNotFoundError:
+            return None
+        return now.st_ino, now.st_size, now.st_mtime_ns
+
+    def _log(self, space_id: str, which: str) -> Path:
+        dirs = self.settings.space(space_id)
+        return dirs.build_log if which == "build" else dirs.run_log
 
     def diff(self, space_id: str) -> str:
-        return control.patch_diff(space_id, self.settings)
+        return opened(self.settings).run(space_id).diff
 
     def keys(self) -> tuple[str, ...]:
         """The names of the programs that have a key to the models."""

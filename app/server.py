@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app import downloads, forward, models, warm
+from app import downloads, forward, models, preview, warm
 from app.access import STUDIO, Gate
 from app.desk import Desk
 from app.hosts import Hosts
@@ -44,6 +44,8 @@ def build_app(settings: Settings, options: ServerOptions, link: PageLink | None 
     # Its presence turns off Gradio's own, which answers any Origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.include_router(downloads.routes(playground))
+    desk = Desk(settings, link)
+    app.include_router(preview.routes(desk))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -52,7 +54,7 @@ def build_app(settings: Settings, options: ServerOptions, link: PageLink | None 
     app.router.routes.extend(forward.routes(playground.core))
 
     # The owner's first: a mount at / takes whatever comes to it.
-    studio = build_studio(Desk(settings, link), options.examples, playground)
+    studio = build_studio(desk, options.examples, playground)
     _mount(app, studio, STUDIO.rstrip("/"), settings, _owner_alone)
     _mount(app, build_guest_page(playground), "/", settings, None)
     return app

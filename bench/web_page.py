@@ -39,15 +39,29 @@ class Layout:
         """The events of a page that is opened."""
         return [event for event in self.config["dependencies"] if "load" in [kind for _, kind in _targets(event)]]
 
-    def ticking(self, name: str) -> tuple[Json, float]:
-        """The event of the clock that keeps the part `name` up to date, and how many seconds lie between two."""
+    def ticking(self, name: str) -> Clock:
+        """The clock that keeps the part `name` up to date."""
         clocks = {part["id"]: float(part["props"]["value"]) for part in self.config["components"]
                   if part["type"] == "timer"}  # fmt: skip
         for event in self.config["dependencies"]:
             for target, kind in _targets(event):
                 if target in clocks and kind == "tick" and self.part(name)["id"] in event["outputs"]:
-                    return event, clocks[target]
+                    return Clock(part=target, event=event, every=clocks[target])
         raise LookupError(f"no clock keeps {name} up to date")
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """Sets `event` off all `every` seconds, which the answer to another event may change."""
+
+    part: int
+    event: Json
+    every: float
+
+    def heed(self, event: Json, answer: str) -> None:
+        """Goes as the answer to `event` says it should."""
+        told = json.loads(answer)["data"][event["outputs"].index(self.part)]
+        self.every = float(told.get("value", self.every))
 
 
 def _targets(event: Json) -> list[Any]:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -22,7 +23,7 @@ import psutil
 from bench.results import Row
 from bench.runner_stage import GRADIO, README, Bench, stage
 from bench.web_core import TOKEN as CORE_TOKEN
-from bench.web_page import Behind, Json, Layout, Page, Window, opened, settled
+from bench.web_page import Behind, Clock, Json, Layout, Page, Window, opened, settled
 from spaces_runner.settings import Settings
 from tests.support.web import TOKEN, WebServer, serving
 
@@ -161,16 +162,23 @@ async def _logs(size: Size, server: WebServer, spaces: Sequence[str]) -> list[Ro
 
 
 async def _watch(page: Page, space: str, behind: Behind) -> None:
-    """Chooses a Space by its card and follows its log, as the page's clock does, until it is cancelled."""
+    """Chooses a Space by its card and follows its log, as the page's clocks do, until it is cancelled."""
     cards = page.layout.part("spaces")["id"]
     await page.fire(page.layout.event(cards, "click"), {}, {"action": "show", "space": space})
     await settled(page)
-    event, every = page.layout.ticking("run-log")
+    page_clock, log_clock = page.layout.ticking("spaces"), page.layout.ticking("run-log")
+    async with asyncio.TaskGroup() as clocks:
+        clocks.create_task(_ticks(page, page_clock, partial(log_clock.heed, page_clock.event)))
+        clocks.create_task(_ticks(page, log_clock, behind.take))
+
+
+async def _ticks(page: Page, clock: Clock, told: Callable[[str], None]) -> None:
+    """What a clock of the page asks for, until it is cancelled."""
     due = time.monotonic()
     while True:
-        due = max(due + every, time.monotonic())
+        due = max(due + clock.every, time.monotonic())
         await asyncio.sleep(due - time.monotonic())
-        behind.take(await page.ask(event, {}))
+        told(await page.ask(clock.event, {}))
 
 
 def _came(name: str, heard: Sequence[Behind], expected: float) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,18 +12,21 @@ from typing import Any
 
 import gradio as gr
 
-from app.desk import LOG_LINES, Desk
+from app.desk import Desk
 from app.machine.machine import Machine
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground
 from app.tabs import launch_form
+from app.tabs import logs as log_tab
 from app.tabs.launch_form import LaunchForm, Values
+from app.tabs.logs import LogPanel, Logs
+from app.tabs.overview import Overview
 from app.tabs.relaunch import Relaunch
 from app.tabs.told import Told
 from app.views import chat as chat_view
 from app.views import diff as diff_view
 from app.views import inspection as inspection_view
-from app.views import log as log_view
+from app.views import preview as preview_view
 from app.views import problem, timeline
 from app.views import spaces as spaces_view
 from app.views.remedy import Kind
@@ -33,9 +36,6 @@ from spaces_runner.types import Event, Inspection, SpaceStatus
 TICK_S = 1.0
 INSPECT_EVERY_S = 0.3
 RECENT = 6
-LOG_HEIGHT = 420
-SEARCHED = 5_000  # lines of a log, the newest
-SAVED = 50_000
 # A click on a button inside the cards reaches `act` with what the button stands for.
 _CARD_CLICKS = """
 element.addEventListener('click', (event) => {
@@ -49,15 +49,7 @@ element.addEventListener('click', (event) => {
   if (field) field.value = '';
 });
 """
-# The name of the log and its text, as a file of the browser's own.
-_SAVE = """(name, text) => {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], {type: 'text/plain'}));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  return [];
-}"""
+_OF_A_SPACE = ("detail", "preview", "steps", "patch")
 _DONE = {"stop": "Stopped.", "restart": "Started again.", "remove": "Removed."}
 
 
@@ -71,21 +63,18 @@ class Panel:
     plan_diff: gr.HTML
     cards: gr.HTML
     detail: gr.HTML
+    preview: gr.HTML
     steps: gr.HTML
-    logs: gr.Column
-    run_log: gr.HTML
-    build_log: gr.HTML
-    patch: gr.HTML
-    search: gr.Textbox
-    save: dict[str, gr.Button]
-    file: tuple[gr.Textbox, gr.Textbox]
+    logs: LogPanel
     chosen: gr.State
+    previewed: gr.State  # the Space whose preview was opened
     shown: gr.State
 
     @property
     def live(self) -> list[Any]:
         """What the clock keeps up to date; `shown` remembers what each of them holds."""
-        return [self.cards, self.detail, self.steps, self.logs, self.run_log, self.build_log, self.patch,
+        logs = self.logs
+        return [self.cards, self.detail, self.preview, self.steps, logs.column, logs.clock, logs.patch,
                 self.chosen, self.shown]  # fmt: skip
 
 
@@ -94,7 +83,11 @@ def build(page: gr.Blocks, desk: Desk, examples: Path | None, playground: Playgr
     form = launch_form.build(examples)
     panel = _lay_out()
     again = Relaunch(desk=desk, playground=playground)
-    Wiring(desk=desk, form=form, panel=panel, examples=examples, again=again, machine=machine).connect(page)
+    overview = Overview(desk=desk, machine=machine)
+    logs = Logs(desk=desk, panel=panel.logs, chosen=panel.chosen)
+    wiring = Wiring(desk=desk, form=form, panel=panel, examples=examples, again=again, overview=overview, logs=logs)
+    wiring.connect(page)
+    logs.connect()
 
 
 def _lay_out() -> Panel:
@@ -108,34 +101,13 @@ def _lay_out() -> Panel:
             cards = _part("spaces", js_on_load=_CARD_CLICKS)
         with gr.Column(scale=3, min_width=320):
             detail = _part("detail", js_on_load=_CARD_CLICKS)
+            preview = _part("preview", js_on_load=_CARD_CLICKS)
             steps = _part("steps")
-            with gr.Column(visible=False) as logs:
-                with gr.Tabs():
-                    with gr.Tab("Run log"):
-                        run_log = _part("run-log", max_height=LOG_HEIGHT)
-                    with gr.Tab("Build log"):
-                        build_log = _part("build-log", max_height=LOG_HEIGHT)
-                    with gr.Tab("Patch"):
-                        patch = _part("patch", max_height=LOG_HEIGHT)
-                search, save, file = _log_tools()
+            logs = log_tab.lay_out(_part)
     return Panel(
-        notice=notice, card=card, plan_patch=plan_patch, plan_diff=plan_diff, cards=cards, detail=detail, steps=steps,
-        logs=logs, run_log=run_log, build_log=build_log, patch=patch, search=search, save=save, file=file,
-        chosen=gr.State(None), shown=gr.State({}),
+        notice=notice, card=card, plan_patch=plan_patch, plan_diff=plan_diff, cards=cards, detail=detail,
+        preview=preview, steps=steps, logs=logs, chosen=gr.State(None), previewed=gr.State(None), shown=gr.State({}),
     )  # fmt: skip
-
-
-def _log_tools() -> tuple[gr.Textbox, dict[str, gr.Button], tuple[gr.Textbox, gr.Textbox]]:
-    """The search in the logs, a button to save each, and where a log waits for the browser to take it."""
-    with gr.Row(equal_height=True, elem_classes="sr-tools"):
-        search = gr.Textbox(label="Search the logs", placeholder="Words of a line", max_lines=1, min_width=180,
-                            elem_id="log-search")  # fmt: skip
-        save = {
-            which: gr.Button(f"Save the {which} log", size="sm", min_width=130, scale=0, elem_classes="sr-add")
-            for which in ("run", "build")
-        }
-    file = (gr.Textbox(visible="hidden", label="Name of the log"), gr.Textbox(visible="hidden", label="Log"))
-    return search, save, file
 
 
 def _part(elem_id: str, **more: Any) -> gr.HTML:
@@ -152,12 +124,13 @@ class Wiring:
     panel: Panel
     examples: Path | None
     again: Relaunch
-    machine: Machine
+    overview: Overview
+    logs: Logs
 
     def connect(self, page: gr.Blocks) -> None:
         form, panel = self.form, self.panel
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        looks = [panel.chosen, panel.shown, panel.search]
+        looks, at_once = [panel.chosen, panel.previewed, panel.shown], partial(self.refresh, fresh=True)
         page.load(self.arrive, None, [form.offers, *panel.live], **quiet)
         gr.Timer(TICK_S).tick(self.refresh, looks, panel.live, queue=False, **quiet)
         form.offers.click(lambda sample: sample[0], form.offers, form.text, queue=False, **quiet)
@@ -166,24 +139,18 @@ class Wiring:
             asks(self.inspect, form.inputs, plan, concurrency_limit=4, **quiet)
         cleared = [*plan[:3], panel.chosen, form.options.secret_value, form.options.secrets]
         form.launch.click(self.launch, form.inputs, cleared, **quiet).then(
-            self.refresh, looks, panel.live, queue=False, **quiet
+            at_once, looks, panel.live, queue=False, **quiet
         )
-        for part in (panel.cards, panel.detail):
-            part.click(self.act, panel.chosen, [panel.notice, panel.chosen], **quiet).then(
-                self.refresh, looks, panel.live, queue=False, **quiet
-            )
+        acted = [panel.notice, panel.chosen, panel.previewed]
+        for part in (panel.cards, panel.detail, panel.preview):
+            part.click(self.act, None, acted, **quiet).then(at_once, looks, panel.live, queue=False, **quiet)
         panel.card.click(self.keep, form.options.secrets, [panel.notice, form.options.secrets], queue=False, **quiet)
-        panel.search.change(self.refresh, looks, panel.live, queue=False, trigger_mode="always_last", **quiet)
-        for which, button in panel.save.items():
-            button.click(partial(self.log_file, which), panel.chosen, list(panel.file), **quiet).then(
-                None, list(panel.file), None, js=_SAVE, **quiet
-            )
 
     def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or loaded again: the Space of its address, or what is at work, is shown."""
         recent = tuple(dict.fromkeys(status.space for status in self.desk.spaces()))[:RECENT]
         chosen = request.query_params.get("space")
-        return (launch_form.offers_update(self.examples, recent), *self.refresh(chosen, {}))
+        return (launch_form.offers_update(self.examples, recent), *self.refresh(chosen, None, {}, fresh=True))
 
     async def inspect(self, values: Values) -> AsyncIterator[tuple[Any, ...]]:
         """The plan of a Space; a step list while it is made."""
@@ -210,13 +177,22 @@ class Wiring:
             return problem.render(error.info), *[gr.skip()] * 5
         return "", "", gr.Accordion(visible=False), status.id, "", {}
 
-    async def act(self, chosen: str | None, event: gr.EventData) -> tuple[Any, Any]:
-        """A button of a card: show, stop, restart or remove its Space."""
+    async def act(self, event: gr.EventData) -> tuple[Any, Any, Any]:
+        """A button of a card: show, preview, stop, restart or remove its Space."""
         action, space_id = str(event.action), str(event.space)
-        if action == "show":
-            return "", space_id
+        match action:
+            case "show":
+                return "", space_id, gr.skip()
+            case "preview":
+                return "", space_id, space_id
+            case "close":
+                return "", gr.skip(), None
         if action in list(Kind):
-            return await self._relaunched(Kind(action), space_id, str(event.name), str(event.value))
+            return (*await self._relaunched(Kind(action), space_id, str(event.name), str(event.value)), gr.skip())
+        return (*await self._done(action, space_id), gr.skip())
+
+    async def _done(self, action: str, space_id: str) -> tuple[Any, Any]:
+        """Stop, restart or remove a Space. Returns when that is done."""
         call: Callable[[str], object] = {
             "stop": self.desk.stop, "restart": self.desk.restart, "remove": self.desk.remove,
         }[action]  # fmt: skip
@@ -245,61 +221,51 @@ class Wiring:
         except RunnerError as error:
             return problem.render(error.info), gr.skip()
 
-    def log_file(self, which: str, chosen: str | None) -> tuple[str, str]:
-        """The name and the text of a whole log, as far as it is kept."""
-        if chosen is None:
-            return f"{which}.log", ""
-        return f"{chosen}-{which}.log", "\n".join(self.desk.log(chosen, which, SAVED)) + "\n"
-
-    def refresh(self, chosen: str | None, shown: dict[str, str], words: str = "") -> tuple[Any, ...]:
+    def refresh(
+        self, chosen: str | None, previewed: str | None, shown: dict[str, str], *, fresh: bool = False
+    ) -> tuple[Any, ...]:
         """What changed since the page was last told. One look at the store, a few at files; nothing is waited for."""
         now = time.time()
         told = Told(before=shown)
         try:
-            statuses = self.desk.spaces()
-            current = _current(statuses, chosen)
-            parts = self._parts(current, told, now, words or "")
+            seen = self.overview.look(fresh=fresh)
+            current = _current(seen.statuses, chosen)
+            parts = self._parts(current, told, now, previewed)
         except RunnerError as error:  # removed meanwhile, or the state cannot be read: the next look will tell
             info = error.info
             failed = told.changed("cards", info, lambda: problem.render(info))
             return (failed, *[gr.skip()] * (len(self.panel.live) - 2), {**shown, **told.now})
-        chosen = current.id if current else None
-        used = self._used(statuses)
-        cards = told.changed("cards", (statuses, chosen, used), lambda: spaces_view.render(statuses, chosen, now, used))
-        return (cards, *parts, chosen, told.now if told.now != shown else gr.skip())
+        found = current.id if current else None
+        cards = told.changed(
+            "cards",
+            (seen.statuses, found, seen.used),
+            lambda: spaces_view.render(seen.statuses, found, now, seen.used),
+        )
+        # What is as it was is not set again: a person may have chosen another Space meanwhile.
+        return (
+            cards,
+            *parts,
+            found if found != chosen else gr.skip(),
+            told.now if told.now != shown else gr.skip(),
+        )
 
-    def _used(self, statuses: tuple[SpaceStatus, ...]) -> dict[str, str]:
-        """What each Space whose app runs takes of the machine."""
-        apps = {status.id: status.pid for status in statuses if status.pid is not None}
-        if not apps:
-            return {}
-        self.machine.look()
-        found = {space: self.machine.usage(pid) for space, pid in apps.items()}
-        return {space: spaces_view.usage(usage) for space, usage in found.items() if usage}
-
-    def _log(self, space_id: str, which: str, words: str) -> Sequence[str]:
-        if not words.strip():
-            return self.desk.log(space_id, which)
-        return log_view.matching(self.desk.log(space_id, which, SEARCHED), words)[-LOG_LINES:]
-
-    def _parts(self, current: SpaceStatus | None, told: Told, now: float, words: str) -> tuple[Any, ...]:
+    def _parts(self, current: SpaceStatus | None, told: Told, now: float, previewed: str | None) -> tuple[Any, ...]:
+        """Of the chosen Space, and whether and how often its logs are looked at."""
+        there, every = current is not None, self.logs.every()
+        column = told.changed("logs", there, lambda: gr.Column(visible=there))
+        clock = told.changed("clock", (there, every), lambda: gr.Timer(every, active=there))
         if current is None:
-            nothing = [told.changed(name, None, lambda: "") for name in ("detail", "steps", "run", "build", "patch")]
-            return (*nothing[:2], told.changed("logs", None, lambda: gr.Column(visible=False)), *nothing[2:])
-        steps = self.desk.timeline(current.id)
-        logs = {which: self._log(current.id, which, words) for which in ("run", "build")}
-        patch = self.desk.diff(current.id)
+            detail, preview, steps, patch = (told.changed(name, None, str) for name in _OF_A_SPACE)
+            return detail, preview, steps, column, clock, patch
+        framed = preview_view.part(current) if current.id == previewed and preview_view.possible(current) else ""
+        made, diff = self.desk.timeline(current.id), self.desk.diff(current.id)
         return (
             told.changed("detail", current, lambda: spaces_view.detail(current, now)),
-            told.changed("steps", (current.id, steps), lambda: timeline.render(steps, now)),
-            told.changed("logs", True, lambda: gr.Column(visible=True)),
-            told.changed(
-                "run", (current.id, logs["run"], words), lambda: log_view.render(logs["run"], "Run log", words)
-            ),
-            told.changed(
-                "build", (current.id, logs["build"], words), lambda: log_view.render(logs["build"], "Build log", words)
-            ),
-            told.changed("patch", (current.id, patch), lambda: diff_view.render(patch)),
+            told.changed("preview", framed, lambda: framed),
+            told.changed("steps", (current.id, made), lambda: timeline.render(made, now)),
+            column,
+            clock,
+            told.changed("patch", (current.id, diff), lambda: diff_view.render(diff)),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from app.machine.values import Usage
-from app.views import problem, remedy
+from app.views import preview, problem, remedy
 from app.views.text import STEP_TITLES, badge, epoch, escape, findings, link, since
 from spaces_runner.format import duration, size
 from spaces_runner.types import ErrorInfo, Finding, SpaceStatus, Stage
@@ -72,6 +72,8 @@ def _times(status: SpaceStatus, now: float) -> str:
 
 def _actions(status: SpaceStatus) -> str:
     known = [("show", "Logs")]
+    if preview.possible(status):
+        known += [("preview", "Preview")]
     if status.stage.active:
         known += [("restart", "Restart"), ("stop", "Stop")]
     else:

@@ -39,6 +39,32 @@ print("<img src=x onerror='window.hacked = 1'> on the way", flush=True)
 import a_module_that_is_nowhere
 """
 
+# It says what it could do to the page around it. Asked for /strict, it forbids from then on that it is framed.
+FRAMED = """
+import http.server
+
+PAGE = b'''<!doctype html><title>framed</title><p id="tried"></p><script>
+const tried = [];
+const attempt = (name, act) => { try { act(); tried.push(name); } catch { tried.push("not " + name); } };
+attempt("led away", () => { top.location = "about:blank"; });
+attempt("read", () => parent.document.title);
+document.querySelector("#tried").textContent = tried.join(", ");
+</script>'''
+
+class Page(http.server.BaseHTTPRequestHandler):
+    strict = False
+    def do_GET(self):
+        Page.strict = Page.strict or self.path == "/strict"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        if Page.strict:
+            self.send_header("X-Frame-Options", "DENY")
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+http.server.ThreadingHTTPServer(("0.0.0.0", 7860), Page).serve_forever()
+"""
+
 
 @pytest.fixture(scope="module")
 def page_settings(package_cache: Path) -> Iterator[Settings]:
@@ -75,7 +101,7 @@ def sign_in(context: BrowserContext, server: WebServer, query: str = "") -> Page
     page = context.new_page()
     page.goto(server.link + query)
     expect(page.get_by_role("heading", name="Spaces Runner")).to_be_visible(timeout=30_000)
-    expect(page.locator("#spaces")).to_be_visible()
+    expect(page.locator("#spaces")).to_be_visible(timeout=30_000)
     return page
 
 
@@ -317,6 +343,34 @@ def test_a_failure_shows_stage_lines_and_remedy(page: Page) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name=re.compile("^Remove .*broken")).click()
     expect(page.locator("#spaces")).not_to_contain_text("broken", timeout=15_000)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def test_a_preview_shows_the_app_which_cannot_touch_the_page(page: Page, server: WebServer) -> None:
+    folder = make_space("framed", FRAMED)
+    launch_without_link(page, str(folder))
+    panel = page.locator(detail(page, "framed"))
+    expect(panel).to_have_attribute("data-stage", "RUNNING", timeout=BUILD_MS)
+    preview = page.locator("#preview")
+    expect(preview).to_be_hidden()
+    page.get_by_role("button", name=re.compile("^Preview .*framed")).click()
+    outer = preview.frame_locator("iframe")
+    expect(outer.frame_locator("iframe").locator("#tried")).to_have_text("not led away, not read", timeout=15_000)
+    assert page.url.startswith(server.url)
+    marked = outer.frame_locator("iframe").locator("body")
+    marked.evaluate("body => { body.dataset.kept = 'yes'; }")
+    page.wait_for_timeout(2500)  # two ticks of the page's clock: the frame is not loaded anew
+    expect(marked).to_have_attribute("data-kept", "yes")
+
+    local = panel.locator(".sr-links a").first.get_attribute("href") or ""
+    assert page.request.get(f"{local}strict").ok
+    page.get_by_role("button", name=re.compile("^Close the preview")).click()
+    expect(preview).to_be_hidden(timeout=15_000)
+    page.get_by_role("button", name=re.compile("^Preview .*framed")).click()
+    expect(outer.get_by_text("forbids other pages")).to_be_visible(timeout=15_000)
+    expect(outer.get_by_role("link", name=local)).to_have_attribute("target", "_blank")
+    page.get_by_role("button", name=re.compile("^Stop .*framed")).click()
+    expect(preview).to_be_hidden(timeout=STOP_MS)
     shutil.rmtree(folder.parent, ignore_errors=True)
 
 

@@ -93,7 +93,7 @@ PAGE = [
     "/theme.css",
 ]
 GUESTS_TOO = ["/healthz", "/conversations/{name}"]
-OURS = [*GUESTS_TOO, "/metrics", "/tgi/{path:path}", "/v1/{path:path}"]
+OURS = [*GUESTS_TOO, "/metrics", "/previews/{space_id}", "/tgi/{path:path}", "/v1/{path:path}"]
 # What a guest's page needs, by method. Everything else is the owner's.
 GUEST = {
     "GET": [
