@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from spaces_runner.types import SpaceSpec
@@ -128,18 +128,3 @@ def _wheel_python(lines: Iterable[str]) -> str | None:
     """The one minor version that a wheel named by file or URL was built for: `…-cp310-cp310-linux_x86_64.whl`."""
     minors = {f"3.{match}" for line in lines if ".whl" in line for match in re.findall(r"-cp3(\d+)-cp3\d+m?-", line)}
     return minors.pop() if len(minors) == 1 else None
-
-
-def check_table() -> list[str]:
-    """What is wrong with the rows: a bad specifier, a missing reason or source. Empty when all is well."""
-    problems = []
-    for table, rows in _table().items():
-        for number, row in enumerate(rows, start=1):
-            name = f"{table} {number}"
-            problems += [f"{name}: no {key}" for key in ("reason", "source") if not row.get(key)]
-            for key in ("gradio", "python"):
-                try:
-                    SpecifierSet(row.get("when", {}).get(key, ""))
-                except InvalidSpecifier:
-                    problems.append(f"{name}: {key} is no version specifier")
-    return problems

@@ -126,11 +126,6 @@ def needed(hardware: str | None, gpu: Gpu) -> int:
     return min(_gib(hardware or "") * 1024**3, gpu.total_bytes)
 
 
-def release(store: Store, run_id: str) -> None:
-    """Give back what a run leases. The end of a run does so by itself."""
-    store.lease(run_id, lambda _: None)
-
-
 def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...]) -> str:
     """One sentence on whether the GPUs here are what the Space's author suggests."""
     wanted = _gib(spec_hardware or "")

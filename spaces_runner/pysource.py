@@ -96,9 +96,6 @@ class Positions:
         row = self._text[start:end]
         return start + (column if row.isascii() else len(row.encode()[:column].decode("utf-8", "ignore")))
 
-    def start(self, node: ast.expr) -> int:
-        return self.offset(node.lineno, node.col_offset)
-
     def end(self, node: ast.expr) -> int:
         return self.offset(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
 

@@ -49,8 +49,6 @@ class Entry:
     marker: str = ""
     url: str = ""
     path: str = ""  # of a wheel or project in the checkout, relative to its root
-    editable: bool = False
-    hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +190,12 @@ class _Reading:
             extras = line[len(line.partition("[")[0]) :]
             name = _wheel_name(path)
             at = "." if path == "." else f"./{path}"
-            return Entry(line=f"{flag}{at}{extras}", origin=origin, name=name, path=path, editable=editable)
+            return Entry(line=f"{flag}{at}{extras}", origin=origin, name=name, path=path)
         if _URL.match(line):
-            return self.link(line, origin=origin, editable=editable)
+            return self.link(line, origin=origin)
         requirement = _requirement(line, origin)
         if requirement.url:
-            self.link(requirement.url, origin=origin, editable=editable)  # its checks
+            self.link(requirement.url, origin=origin)  # its checks
         return Entry(
             line=" ".join([str(requirement), *(f"--hash={value}" for value in hashes)]),
             origin=origin,
@@ -205,14 +203,13 @@ class _Reading:
             specifier=str(requirement.specifier),
             marker=str(requirement.marker or ""),
             url=requirement.url or "",
-            hashes=hashes,
         )
 
-    def link(self, line: str, *, origin: str, editable: bool) -> Entry:
+    def link(self, line: str, *, origin: str) -> Entry:
         url = line.partition(";")[0].partition(" ")[0]
         if url.lower().startswith("file:"):
             path = self.relative(unquote(urlsplit(url).path), origin, self.root)
-            return Entry(line=f"./{path}", origin=origin, name=_wheel_name(path), path=path, editable=editable)
+            return Entry(line=f"./{path}", origin=origin, name=_wheel_name(path), path=path)
         egg = _EGG.search(url)
         name = canonicalize_name(egg.group(1)) if egg else _wheel_name(unquote(urlsplit(url).path))
         marker = line.partition(";")[2].strip()

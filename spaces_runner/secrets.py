@@ -56,12 +56,9 @@ def replace(settings: Settings, space_id: str, values: Mapping[str, str]) -> Non
         part.unlink(missing_ok=True)
 
 
-def remove(settings: Settings, space_id: str, name: str | None = None) -> None:
-    """Remove one value, or all that the Space has."""
-    if name is None:
-        _path(settings, space_id).unlink(missing_ok=True)
-    else:
-        replace(settings, space_id, {key: value for key, value in read(settings, space_id).items() if key != name})
+def remove(settings: Settings, space_id: str) -> None:
+    """Remove all that the Space has."""
+    _path(settings, space_id).unlink(missing_ok=True)
 
 
 def _path(settings: Settings, space_id: str) -> Path:

@@ -25,7 +25,6 @@ LINE_CHARS = 500
 EVIDENCE_LINES = 12
 TAIL_LINES = 80  # what an app says last
 
-_TRACEBACK = "Traceback (most recent call last):"
 _COPY = "in a copy of the Space, and launch that directory"
 
 
@@ -65,18 +64,6 @@ def triage(
     return tuple(_finding(hit, log, context, has_cause) for hit in hits)
 
 
-def last_lines(lines: Sequence[str], count: int) -> tuple[str, ...]:
-    """The `count` lines that matter most, cleaned: the end of the last traceback where there is one, else the end."""
-    log = _Log([line for line in (clean_line(line)[:LINE_CHARS] for line in lines[-MAX_LINES:]) if line.strip()])
-    if count <= 0:
-        return ()
-    begin, end = log.last_traceback()
-    if begin is None:
-        return tuple(log.lines[-count:])
-    begin = max(end - count, min(begin, len(log.lines) - count), 0)
-    return tuple(log.lines[begin : begin + count])
-
-
 class _Log:
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -85,19 +72,6 @@ class _Log:
 
     def line_at(self, offset: int) -> int:
         return bisect_right(self._starts, offset) - 1
-
-    def last_traceback(self) -> tuple[int | None, int]:
-        """Where the last traceback begins, and the line after the message that ends it."""
-        begin = next((at for at in range(len(self.lines) - 1, -1, -1) if _TRACEBACK in self.lines[at]), None)
-        return begin, len(self.lines) if begin is None else self.traceback_end(begin)
-
-    def traceback_end(self, begin: int) -> int:
-        margin = self.lines[begin].index(_TRACEBACK)
-        for at in range(begin + 1, len(self.lines)):
-            inside = self.lines[at][margin:]
-            if inside and not inside[0].isspace():
-                return at + 1
-        return len(self.lines)
 
     def evidence(self, line: int) -> tuple[str, ...]:
         """The lines around `line` that show why: the frames above it, or what it goes on to say."""

@@ -1,7 +1,7 @@
 """The nouns that cross modules: frozen values, and the enums they are described with. Knows no stage, does nothing.
 
 The order in which they come about is the order of the pipeline:
-text -> SpaceRef -> Checkout -> SpaceSpec -> Environment -> Patch -> LaunchPlan -> SpaceStatus.
+text -> SpaceRef -> Checkout -> SpaceSpec -> Resolution -> Environment -> Patch -> LaunchPlan -> SpaceStatus.
 """
 
 # ruff: noqa: PLC0414  # the form in which type checkers take a name as handed on
@@ -100,7 +100,6 @@ class SpaceSpec:
     sdk_version: str | None = None
     python_version: str | None = None
     app_file: str = "app.py"
-    app_port: int | None = None
     base_path: str = ""
     title: str = ""
     emoji: str = ""

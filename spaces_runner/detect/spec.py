@@ -52,7 +52,6 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
         sdk_version=sdk_version,
         python_version=python_version,
         app_file=app_file,
-        app_port=_port(meta),
         base_path=_base_path(meta),
         title=clean_line(_text(meta, "title"))[:200],
         emoji=clean_line(_text(meta, "emoji"))[:16],
@@ -184,11 +183,6 @@ def _ignored(key: str, value: str, why: str) -> Finding:
         message=f"README.md says {key}: {clean_line(value)[:60]}, which {why}; it is ignored.",
         remedy=f"Correct {key} in the front matter of README.md" + (", or use --python." if key[0] == "p" else "."),
     )
-
-
-def _port(meta: FrontMatter) -> int | None:
-    value = _text(meta, "app_port")
-    return int(value) if value.isascii() and value.isdigit() and 0 < int(value[:6]) < 65536 else None
 
 
 def _base_path(meta: FrontMatter) -> str:

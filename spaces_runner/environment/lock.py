@@ -27,7 +27,6 @@ class Package:
     version: str
     origin: Origin
     requirement: str
-    size_bytes: int = 0
 
     @property
     def own(self) -> bool:
@@ -78,8 +77,7 @@ def _package(entry: dict[str, Any]) -> Package:
         requirement = f"{name} @ {url}"
         if unquote(urlsplit(url).path).endswith(".whl"):
             origin = Origin.REMOTE_WHEEL if "url" in entry["archive"] else Origin.LOCAL_WHEEL
-    size = max((int(wheel.get("size", 0)) for wheel in entry.get("wheels", [])), default=0)
-    return Package(name=name, version=version, origin=origin, requirement=requirement, size_bytes=size)
+    return Package(name=name, version=version, origin=origin, requirement=requirement)
 
 
 def _with_index(block: str, index: str) -> str:

@@ -42,14 +42,14 @@ def finding(spec: SpaceSpec, code: str) -> Finding:
 
 def test_front_matter(tmp_path: Path) -> None:
     text = readme(title="My App", emoji="🦀", sdk="gradio", sdk_version="3.10", python_version="3.10", app_file="src/run.py",
-                  app_port="7861", base_path="/ui", suggested_hardware="a10g-small", startup_duration_timeout="1h",
+                  base_path="/ui", suggested_hardware="a10g-small", startup_duration_timeout="1h",
                   models="[a/b, c/d]", preload_from_hub='["x/y f1,f2"]')  # fmt: skip
     spec = look(
         tmp_path, {"README.md": text, "src/run.py": GRADIO, "requirements.txt": "torch\n", "packages.txt": "ffmpeg\n"}
     )
     assert spec.sdk is Sdk.GRADIO
     assert (spec.sdk_version, spec.python_version) == ("3.10", "3.10")
-    assert (spec.app_file, spec.app_port, spec.base_path) == ("src/run.py", 7861, "/ui")
+    assert (spec.app_file, spec.base_path) == ("src/run.py", "/ui")
     assert (spec.title, spec.emoji) == ("My App", "🦀")
     assert (spec.requirements, spec.pre_requirements, spec.packages) == ("requirements.txt", None, ("ffmpeg",))
     assert (spec.models, spec.preload) == (("a/b", "c/d"), ("x/y f1,f2",))

@@ -14,7 +14,7 @@ from spaces_runner import gpu
 from spaces_runner.errors import GpuUnavailable
 from spaces_runner.settings import Settings, read_settings
 from spaces_runner.store import Store
-from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef
+from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef, Stage
 from tests.support.nvml import Nvml
 
 GIB = 1024**3
@@ -133,13 +133,13 @@ def test_a_gpu_without_memory_of_its_own_has_the_machines(driver: Look) -> None:
     assert 0 < found.free_bytes <= found.total_bytes
 
 
-def test_a_lease_is_kept_until_it_is_released(tmp_path: Path) -> None:
+def test_a_lease_is_kept_until_its_run_ends(tmp_path: Path) -> None:
     store = Store(Settings(home=str(tmp_path)))
     run_id = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/a"), RunOptions()).run_id
     leased = gpu.lease(store, run_id, "auto")
     held: list[dict[str, int]] = []
     store.lease("other", lambda now: held.append(dict(now)))
-    gpu.release(store, run_id)
+    store.update(run_id, {"stage": Stage.STOPPED})
     store.lease("other", lambda now: held.append(dict(now)))
     assert held == [{leased.uuid: 1} if leased else {}, {}]
     assert gpu.lease(store, run_id, "none") is None

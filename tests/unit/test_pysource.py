@@ -37,7 +37,8 @@ def test_offsets_count_characters() -> None:
     text = "a = 'ü🤗'; b.c()\r\nd = '漢'; e.f()\n"
     positions = Positions(text)
     calls = [node for node in ast.walk(parse(text)) if isinstance(node, ast.Call)]
-    assert [text[positions.start(call) : positions.end(call)] for call in calls] == ["b.c()", "e.f()"]
+    places = [(positions.offset(call.lineno, call.col_offset), positions.end(call)) for call in calls]
+    assert [text[start:end] for start, end in places] == ["b.c()", "e.f()"]
 
 
 ENCODED = {

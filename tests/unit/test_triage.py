@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner.triage import EVIDENCE_LINES, last_lines, rows, triage
+from spaces_runner.triage import EVIDENCE_LINES, rows, triage
 from spaces_runner.types import Severity
 
 DATA = tomllib.loads((Path(__file__).parent / "data" / "triage.toml").read_text())["sample"]
@@ -81,30 +81,12 @@ def test_lines_are_harmless() -> None:
     assert not any("\x1b" in line or "\u202e" in line for line in finding.lines)
 
 
-def test_last_lines_are_the_end_of_the_traceback() -> None:
-    log = ["start", *(APP + "KeyError: 'X'").split("\n"), "", "bye 1", "bye 2"]
-    assert last_lines(log, 2)[-1] == "KeyError: 'X'"
-    assert last_lines(log, 4) == ("Traceback (most recent call last):", *log[2:5])
-    assert last_lines(log, 100) == tuple(line for line in log if line)
-    assert last_lines(["a", "b", "c"], 2) == ("b", "c")
-    assert last_lines([], 5) == ()
-    assert last_lines(log, 0) == ()
-
-
-def test_last_lines_of_a_long_traceback_end_with_its_message() -> None:
-    frames = [f'  File "x.py", line {number}, in f' for number in range(100)]
-    shown = last_lines(["Traceback (most recent call last):", *frames, "ValueError: no", "later"], 10)
-    assert len(shown) == 10
-    assert shown[-1] == "ValueError: no"
-
-
 @pytest.mark.parametrize(
     "line", ["a" * 100_000, "Failed to build " * 5000, "'" * 50_000, "set " * 30_000, "No module named " * 5000]
 )
 def test_hostile_logs_end_soon(line: str) -> None:
     begun = time.perf_counter()
     triage([line] * 300)
-    last_lines([line] * 300, 20)
     assert time.perf_counter() - begun < 10
 
 
