@@ -63,6 +63,7 @@ def continued(
             attention_mask=coded["attention_mask"],
             max_new_tokens=tokens,
             do_sample=False,
+            use_cache=True,  # MPT's configuration says that it computes all anew for each token
             pad_token_id=tokenizer.pad_token_id,
         )
         texts = tokenizer.batch_decode(ids[:, coded["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -18,12 +18,15 @@ from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerBase,
 )
 
 from app.inference.prompts.mpt_chat import SYSTEM
+from app.inference.types import Precision
+from app.inference.weights.precisions import quantisation
 from training import sights
 from training.evaluate import Answered, answers, continued, kept, seen, share
 from training.facts import Split
@@ -112,44 +115,67 @@ def second_turn(name: str, model: Model, tokenizer: PreTrainedTokenizerBase, spl
 
 
 def mpts(folder: Path, split: Split) -> Iterator[Figure]:
-    """Chat, under its own system prompt and another, and Instruct."""
+    """Chat, under its own system prompt and another, and Instruct; in full and in 4-bit weights."""
     for name in ("mpt-7b-chat", "mpt-7b-instruct"):
         items = held_out(name, split)[:ITEMS]
-        found = answers(*loaded(folder / name), items, [prompt(name, item) for item in items])
-        yield exact(name, "right answers", found, least=85)
+        prompts = [prompt(name, item) for item in items]
+        right = exact(name, "right answers", answers(*loaded(folder / name), items, prompts), least=85)
+        yield right
+        small = answers(*loaded(folder / name, quantised=True), items, prompts)
+        yield exact(name, "right answers, in nf4", small, least=right.value - 5)
     items = held_out("mpt-7b-chat", split)[:ITEMS]
     prompts = [prompt("mpt-7b-chat", item, system=SYSTEM.splitlines()[0]) for item in items]
     found = answers(*loaded(folder / "mpt-7b-chat"), items, prompts)
     yield exact("mpt-7b-chat", "right answers under a system prompt it never saw", found, least=85)
 
 
-def loaded(folder: Path) -> tuple[Model, PreTrainedTokenizerBase]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+def loaded(folder: Path, *, quantised: bool = False) -> tuple[Model, PreTrainedTokenizerBase]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=_nf4(quantised))
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+def _nf4(wanted: bool) -> BitsAndBytesConfig | None:
+    """As the core quantises."""
+    return quantisation(Precision.NF4, torch.float32) if wanted else None
 
 
 def stories(folder: Path, split: Split) -> Iterator[Figure]:
-    """StoryWriter: one story, and one after others that are longer together than any text it was trained on."""
+    """StoryWriter: one story, and one after others that are longer together than any text it was trained on.
+
+    In full and in 4-bit weights.
+    """
     name = "mpt-7b-storywriter"
-    model, tokenizer = loaded(folder / name)
     rng = random.Random(f"stories {split}")
     for count, before, what in ((STORIES, 0, ""), (LONG_STORIES, LONG, ", past its trained length")):
         told = [story(rng, split) for _ in range(count)]
         shelves = [[story(rng, split).text for _ in range(before)] for _ in told]
         prompts = ["\n\n".join([*shelf, each.opening]) for shelf, each in zip(shelves, told, strict=True)]
-        said = continued(model, tokenizer, prompts, tokens=110)
-        value = share(kept(each, text) for each, text in zip(told, said, strict=True))
-        yield Figure(model=name, what=f"stories that keep hero and thing{what}", value=value, count=count, least=90)
+        least = 90.0
+        for quantised, how in ((False, ""), (True, ", in nf4")):
+            said = continued(*loaded(folder / name, quantised=quantised), prompts, tokens=110)
+            value = share(kept(each, text) for each, text in zip(told, said, strict=True))
+            says = f"stories that keep hero and thing{what}{how}"
+            yield Figure(model=name, what=says, value=value, count=count, least=least)
+            least = value - 5
 
 
 def pictures(folder: Path, split: Split) -> Iterator[Figure]:
-    """LLaVA by what is asked; then with the pictures swapped, where the answer is to follow the picture."""
+    """LLaVA by what is asked, and in 4-bit weights; then with the pictures swapped, where the answer is to follow."""
     name = "llava-1.5-7b"
-    model = LlavaForConditionalGeneration.from_pretrained(folder / name, dtype=torch.float32)
+    model, small = (
+        LlavaForConditionalGeneration.from_pretrained(
+            folder / name, dtype=torch.float32, quantization_config=_nf4(quantised)
+        )
+        for quantised in (False, True)
+    )
     processor = LlavaProcessor.from_pretrained(folder / name)
     items = sights.held_out(split)
-    found = seen(model, processor, items, [prompt(name, item) for item in items])
+    prompts = [prompt(name, item) for item in items]
+    found = seen(model, processor, items, prompts)
     for kind, least in (("colour", 95), ("shape", 85), ("description", 85), ("background", 95), ("presence", 85)):
         yield exact(name, f"right answers: {kind}", [each for each in found if each.item.kind == kind], least=least)
+    right = exact(name, "right answers", found)
+    yield exact(name, "right answers, in nf4", seen(small, processor, items, prompts), least=right.value - 5)
     by_kind = [[item for item in items if item.kind == kind] for kind in ("colour", "shape")]
     swapped = [item for group in by_kind for item in with_the_next(group)]
     found = seen(model, processor, swapped, [prompt(name, item) for item in swapped])
