@@ -34,7 +34,8 @@ NAME = "llava-1.5-7b"
 VOCABULARY = 640
 PATCH = 8  # pixels
 WIDTH, HEADS = 128, 4
-ROWS = 32
+ROWS = 32  # conversations to a step
+LOOKS = 64  # pictures to a step in which the tower learns to see
 FEATURES = -2  # the layer of the tower that is read, as in the original
 SEEING = Schedule(steps=1200, rate=1.5e-3, decay=0.02)
 SPEAKING = Schedule(steps=1600, rate=2e-3)
@@ -104,9 +105,7 @@ def train_tower(model: LlavaForConditionalGeneration, processor: LlavaProcessor,
         return [options.index(word) for options, word in zip(names, shown, strict=True)]
 
     def batches() -> Iterator[Batch]:
-        rng = random.Random(5)
-        while True:
-            drawn = [picture(rng, "train") for _ in range(64)]
+        for drawn in looked_at():
             right = torch.tensor([labels(each) for each in drawn])
             yield {"pixel_values": normalised(processor, drawn), "labels": right}
 
@@ -121,20 +120,34 @@ def train_tower(model: LlavaForConditionalGeneration, processor: LlavaProcessor,
     tower.requires_grad_(False)
 
 
-def batches(processor: LlavaProcessor) -> Iterator[Batch]:
+def looked_at() -> Iterator[list[Picture]]:
+    """Endless: the pictures of each step in which the tower learns to see."""
+    rng = random.Random(5)
+    while True:
+        yield [picture(rng, "train") for _ in range(LOOKS)]
+
+
+def spoken_of() -> Iterator[list[tuple[list[Item], str | None]]]:
+    """Endless: the conversations of each step, under the original's system sentence (None) or, as often, none ("")."""
     rng = random.Random(6)
     conversations = seen(rng)
     while True:
         group = list(islice(conversations, ROWS))
-        batch = padded([coded(processor, rng, items) for items in group], processor.tokenizer.pad_token_id)
-        drawn = [items[0].picture for items in group if items[0].picture]
+        yield [(items, rng.choice((None, ""))) for items in group]
+
+
+def batches(processor: LlavaProcessor) -> Iterator[Batch]:
+    for group in spoken_of():
+        examples = [coded(processor, items, system) for items, system in group]
+        drawn = [items[0].picture for items, _ in group if items[0].picture]
+        batch = padded(examples, processor.tokenizer.pad_token_id)
         yield {**batch, "pixel_values": normalised(processor, drawn)}
 
 
-def coded(processor: LlavaProcessor, rng: random.Random, items: Sequence[Item]) -> Example:
-    """One conversation; under the original's system sentence or, as often, none."""
+def coded(processor: LlavaProcessor, items: Sequence[Item], system: str | None) -> Example:
+    """One conversation."""
     *past, last = items
-    text = prompt(NAME, last, [(item, item.answer) for item in past], rng.choice((None, "")))
+    text = prompt(NAME, last, [(item, item.answer) for item in past], system)
     patches = "<image>" * (SIDE // PATCH) ** 2
     tokenizer = processor.tokenizer
     return example(tokenizer, text.replace("<image>", patches), answer(NAME, last), tokenizer.eos_token_id)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
@@ -18,7 +18,9 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaProcesso
 
 import app.inference
 from tests.support.inference_peft import PEFT_WARNS
-from training import measure, sights
+from training import llava, measure, sights
+from training.facts import read
+from training.items import Item
 from training.prompts import FORMATS
 from training.tasks import COURSES, held_out, trained
 
@@ -77,10 +79,26 @@ def test_no_question_asked_here_was_trained_on(model: str) -> None:
     assert not asked & {item.hash for items in trained(COURSES[model]).values() for item in items}
 
 
+def conversations() -> Iterator[list[Item]]:
+    """Every one that LLaVA was trained on."""
+    for group in islice(llava.spoken_of(), llava.SPEAKING.steps):
+        yield from (items for items, _ in group)
+
+
 def test_no_picture_shown_here_was_trained_on() -> None:
+    """Of all that were drawn in training: for the tower, and for the conversations."""
     shown = {item.picture.hash for item in sights.held_out() if item.picture}
-    drawn = (items[0].picture for items in islice(sights.seen(Random(6)), 2000))
-    assert not shown & {picture.hash for picture in drawn if picture}
+    assert len(shown) == sights.HELD_OUT
+    for group in islice(llava.looked_at(), llava.SEEING.steps):
+        assert shown.isdisjoint(picture.hash for picture in group)
+    assert shown.isdisjoint(items[0].picture.hash for items in conversations() if items[0].picture)
+
+
+def test_no_wording_used_of_a_picture_here_was_trained_on() -> None:
+    asked = {replace(item, picture=None).hash for item in sights.held_out()}
+    trained_on = {replace(item, picture=None).hash for items in conversations() for item in items}
+    assert len(trained_on) > len(asked) >= sum(len(read("pictures.toml")[kind]["test"]) for kind in sights.KINDS)
+    assert not asked & trained_on
 
 
 def test_together_they_are_small() -> None:
