@@ -11,7 +11,7 @@ from app import api, chat_api
 from app.desk import Desk
 from app.machine.machine import Machine
 from app.playground.playground import Playground
-from app.tabs import address, chat, gpu, page_link, spaces
+from app.tabs import access_keys, address, chat, gpu, page_link, spaces
 
 HERE = Path(__file__).parent
 STYLE = HERE / "style.css"
@@ -53,8 +53,10 @@ def build_studio(desk: Desk, examples: Path | None, playground: Playground) -> g
             chats = chat.build(playground)
             with gr.Tab(gpu.TITLE, id=gpu.ID):
                 gpu.build(page, rooms, desk, playground, machine)
+            with gr.Tab(access_keys.TITLE, id=access_keys.ID):
+                access_keys.build(page, rooms, desk)
         chats.connect(page, at_once=False)
-        _keep_address(page, rooms, chats, ("spaces", gpu.ID))
+        _keep_address(page, rooms, chats, ("spaces", gpu.ID, access_keys.ID))
     return _queued(page)
 
 

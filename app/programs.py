@@ -19,7 +19,7 @@ METRICS = "/metrics"
 _MODEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _READ = re.compile(rf"/v1/models(/{_MODEL})?|/tgi/{_MODEL}/(info|health)")
 _WRITE = re.compile(rf"/v1/(chat/)?completions|/tgi/{_MODEL}(/(generate|generate_stream)?)?")
-_ADVICE = "The owner makes one: spaces-runner core key add NAME."
+_ADVICE = "The owner makes one, in the page's tab Access or by spaces-runner core key add NAME."
 
 
 def of_core(path: str) -> bool:

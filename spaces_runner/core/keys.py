@@ -1,7 +1,7 @@
 """Who may call the core: a token of its own for each Space and each program, of which the file keeps the digest alone.
 
 The core reads the file again when it changes. Its form is the core's (`app/inference/server/keys.py`): JSON, 0600,
-{"keys": [{"name": …, "sha256": …}]}, written under the lock of the same name.
+{"keys": [{"name": …, "sha256": …, "made": …}]}, written under the lock of the same name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,14 @@ Entry = dict[str, Any]
 PROGRAM = "program:"  # begins the names of programs' keys; no Space has such a name
 TOKEN = re.compile(r"sr-[A-Za-z0-9_-]{43}")  # of a program: to be told apart from the owner's at sight
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A program's key, without the key. `made`: seconds since the epoch; None where that was not noted."""
+
+    name: str
+    made: float | None
 
 
 def directory(settings: Settings) -> Path:
@@ -56,7 +66,7 @@ def issue(settings: Settings, name: str) -> str:
             f"{name[:80]!r} cannot be the name of a key.", hint="Up to 60 letters, digits and . _ - name the program."
         )
     token = f"sr-{secrets.token_urlsafe(32)}"
-    entry = {"name": PROGRAM + name, "sha256": _digest(token)}
+    entry = {"name": PROGRAM + name, "sha256": _digest(token), "made": round(time.time(), 3)}
 
     def added(entries: list[Entry]) -> list[Entry]:
         if any(known.get("name") == entry["name"] for known in entries):
@@ -69,8 +79,13 @@ def issue(settings: Settings, name: str) -> str:
 
 def issued(settings: Settings) -> tuple[str, ...]:
     """The names of the programs that have a key, the oldest first. Raises StateError."""
-    names = (str(entry.get("name")) for entry in _read(path(settings)))
-    return tuple(name.removeprefix(PROGRAM) for name in names if name.startswith(PROGRAM))
+    return tuple(key.name for key in listed(settings))
+
+
+def listed(settings: Settings) -> tuple[Key, ...]:
+    """The keys of programs, the oldest first. Raises StateError."""
+    named = ((str(entry.get("name")), entry.get("made")) for entry in _read(path(settings)))
+    return tuple(Key(name=name.removeprefix(PROGRAM), made=made) for name, made in named if name.startswith(PROGRAM))
 
 
 def withdraw(settings: Settings, name: str) -> None:

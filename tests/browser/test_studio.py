@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -168,7 +169,44 @@ def test_the_gpu_tab_asks_nothing_once_it_is_left(owner: Page) -> None:
     assert owner.locator("#gpu-host").inner_html() == before
 
 
-ROOMS = ("Run a Space", "Guanaco", "Alpaca-LoRA", "MPT-7B", "LLaVA", "Compare", "GPU")
+def test_a_key_is_made_shown_once_used_and_revoked(owner: Page, browser: Browser, server: WebServer) -> None:
+    tab(owner, "Access").click()
+    place = owner.locator("#access-keys")
+    expect(place).to_contain_text("No program has a key yet.")
+    owner.get_by_label("Name of the program").fill("my notebook")
+    owner.get_by_role("button", name="Make a key").click()
+    expect(owner.locator("#access-problem").get_by_role("alert")).to_contain_text("cannot be the name of a key")
+    owner.get_by_label("Name of the program").fill("notebook")
+    owner.get_by_role("button", name="Make a key").click()
+    shown = owner.locator("#access-key textarea")
+    expect(shown).to_have_value(re.compile(r"sr-[A-Za-z0-9_-]{43}"))
+    expect(owner.locator("#access-problem")).to_be_hidden()
+    expect(owner.locator("#access-usage")).to_contain_text(f"OPENAI_BASE_URL={server.url}/v1")
+    expect(place.get_by_role("row", name="notebook")).to_contain_text(re.compile(r"[\d.]+s ago"))
+    key = {"Authorization": f"Bearer {shown.input_value()}"}
+    assert httpx.get(f"{server.url}/v1/models", headers=key).status_code == 200
+
+    owner.reload()
+    expect(place.get_by_role("row", name="notebook")).to_be_visible(timeout=SLOW_MS)  # the tab stays
+    expect(shown).to_have_count(0)
+    assert key["Authorization"].removeprefix("Bearer ") not in owner.content()
+    owner.once("dialog", lambda dialog: dialog.accept())
+    owner.get_by_role("button", name="Revoke the key of notebook").click()
+    expect(place).to_contain_text("No program has a key yet.")
+    assert httpx.get(f"{server.url}/v1/models", headers=key).status_code == 401
+
+
+def test_guests_see_nothing_of_the_keys(guest: Page, server: WebServer) -> None:
+    expect(tab(guest, "Access")).to_have_count(0)
+    config = guest.request.get(f"{server.url}/config").text()
+    assert "access-" not in config and "Make a key" not in config
+    for api_name in ("keys", "make_key", "revoke_key"):
+        for page in ("", "/studio"):
+            asked = guest.request.post(f"{server.url}{page}/gradio_api/call/{api_name}", data={"data": ["x"]})
+            assert asked.status == 401
+
+
+ROOMS = ("Run a Space", "Guanaco", "Alpaca-LoRA", "MPT-7B", "LLaVA", "Compare", "GPU", "Access")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,7 +2,7 @@
 
 A token is 256 random bits, so its SHA-256 can be kept: there is nothing to guess. The file is JSON, mode 0600:
 
-    {"keys": [{"name": "page", "sha256": "…", "manage": true, "name_clients": true}]}
+    {"keys": [{"name": "page", "sha256": "…", "manage": true, "name_clients": true, "made": 1764000000.0}]}
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class _Entry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     manage: bool = False
     name_clients: bool = False
+    made: float | None = None  # seconds since the epoch, for whoever lists them
 
     @property
     def caller(self) -> Caller:
