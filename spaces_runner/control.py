@@ -221,8 +221,8 @@ def find(text: str, settings: Settings) -> str:
 def sweep(settings: Settings) -> tuple[str, ...]:
     """End what is left of Spaces whose shim is gone. Returns their ids.
 
-    Every verb of the command line and the page do this at their start, and so does each function here that is asked for
-    a Space, which is how a handle does it. `stop` here comes to it last: what it was asked for does not wait.
+    Every verb of the command line (`stop` is one) and the page do this at their start, and so does each function here
+    that is asked for a Space, which is how a handle does it. The function `stop` alone ends first what it was asked to.
     """
     return lost.sweep(opened(settings), settings)
 

@@ -194,7 +194,7 @@ class LaunchPlan:
     user: User | None = None
     share: bool = True
     ready_timeout_s: float = 1800.0
-    base_path: str = ""
+    base_path: str = ""  # "/…": where the app's links lead
     revision: str = ""
     findings: tuple[Finding, ...] = ()
     diff: str = ""

@@ -115,9 +115,14 @@ class Attempt:
     def _show(self, answering: Answering) -> None:
         self._shown = answering
         # An app that reports again knows nothing of a link that came after its first report.
-        self._journal.running(answering.local_url, answering.share_url or self._links.standing(answering.port))
+        self._tell(answering.local_url, answering.share_url or self._links.standing(answering.port))
         if self._plan.share and not answering.reported:
             self._links.open_soon(answering.port)
+
+    def _tell(self, local_url: str, share_url: str | None) -> None:
+        """Links lead to the page that the author wants seen first."""
+        path = self._plan.base_path
+        self._journal.running(at(local_url, path), share_url and at(share_url, path))
 
     # Called from other threads; the main thread does what is to be done.
 
@@ -143,6 +148,11 @@ class Attempt:
 
     def _relink(self, port: int, url: str | None) -> None:
         if self._app is not None and self._shown is not None and self._shown.port == port:
-            self._journal.running(self._shown.local_url, url)
+            self._tell(self._shown.local_url, url)
             if url is not None:
                 self._journal.withdraw(ShareFailed.code)
+
+
+def at(url: str, path: str) -> str:
+    """`url` with `path` ("" or "/…") at its end."""
+    return url.rstrip("/") + path if path else url

@@ -155,7 +155,7 @@ class Store:
     def record(self, run_id: str, event: Event, changes: Mapping[str, Any] | None = None) -> None:
         """Append an event and set columns of its run with it. An active run's end frees its leases and ports.
 
-        `changes`: names of `schema.RUN_COLUMNS` to plain values, enums or dataclasses.
+        `changes`: names of `records.RUN_COLUMNS` to plain values, enums or dataclasses.
         """
         with self._database.change() as db:
             _append(db, run_id, event)

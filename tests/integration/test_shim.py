@@ -57,6 +57,14 @@ def test_an_app_starts_answers_and_stops(shims: Shims) -> None:
     assert stages(shim) == [Stage.APP_STARTING, Stage.RUNNING, Stage.STOPPED]
 
 
+def test_its_links_lead_to_the_path_that_its_author_names(shims: Shims) -> None:
+    shim = shims.start(SERVE, base_path="/ui?tab=1")
+    url = shim.until_stage(Stage.RUNNING).status.local_url
+    assert url is not None
+    assert (urlsplit(url).path, urlsplit(url).query) == ("/ui", "tab=1")
+    assert get(url) == "ok"
+
+
 def test_stopping_twice_is_no_error(shims: Shims) -> None:
     shim = shims.start(SERVE)
     shim.until_stage(Stage.RUNNING)

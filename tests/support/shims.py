@@ -143,6 +143,7 @@ class Shims:
         backoff: Backoff | None = None,
         share: bool = False,
         ready_timeout_s: float = 30.0,
+        base_path: str = "",
         ordinary: bool = False,
     ) -> Shim:
         """`ordinary`: the shim is no root, whoever runs the tests."""
@@ -170,6 +171,7 @@ class Shims:
             user=user,
             share=share,
             ready_timeout_s=ready_timeout_s,
+            base_path=base_path,
         )
         spawn = self._spawn_ordinary if ordinary and os.geteuid() == 0 else self._spawn
         process = spawn(job, plan, backoff or Backoff())
