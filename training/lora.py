@@ -100,3 +100,4 @@ def train_adapter(name: str, base: Path, folder: Path, most: int | None) -> None
             weight.data = weight.data.half()
     model.peft_config["default"].base_model_name_or_path = BASE_NAME
     model.save_pretrained(str(folder))
+    (folder / "README.md").unlink()  # a model card with nothing filled in
