@@ -1,4 +1,4 @@
-"""What each of the core's models takes up now, as `/v1/models` says. Knows HTTP, no components."""
+"""What each of the core's models takes up now, as the core says. Knows no components."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from app.machine.room import Held, Kind
 from app.playground.client import CoreClient
-
-ANSWER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +16,7 @@ class Resident:
 
     name: str
     title: str
-    family: str
+    base: str  # the weights that it stands on, which other models may share; "" where that is not known
     demo: bool
     residency: str
     device: str
@@ -39,11 +35,8 @@ class Resident:
 
 
 async def ask(client: CoreClient) -> tuple[Resident, ...]:
-    """Every model on offer. Raises httpx.HTTPError where the core does not say."""
-    headers = {"authorization": f"Bearer {client.token}"}
-    async with httpx.AsyncClient(base_url=client.url, headers=headers, timeout=ANSWER_S, trust_env=False) as http:
-        answer = (await http.get("/v1/models")).raise_for_status()
-    return tuple(_resident(entry) for entry in answer.json()["data"])
+    """Every model on offer. Raises PlaygroundError where the core does not say."""
+    return tuple(_resident(entry) for entry in await client.offers())
 
 
 def _resident(entry: Mapping[str, Any]) -> Resident:
@@ -55,7 +48,7 @@ def _resident(entry: Mapping[str, Any]) -> Resident:
     return Resident(
         name=str(entry["id"]),
         title=str(entry.get("title") or entry["id"]),
-        family=str(entry.get("family") or ""),
+        base=str(entry.get("base") or ""),
         demo=bool(entry.get("demo")),
         residency=str(entry.get("residency") or ""),
         device=str(entry.get("device") or ""),
@@ -73,14 +66,12 @@ def _resident(entry: Mapping[str, Any]) -> Resident:
 def held(residents: Iterable[Resident], device: str) -> list[Held]:
     """What the models hold of `device` ("cpu", "cuda:0"), each base once.
 
-    The API does not name the base. Of the families, LLaMA alone has models that share one, and those say the same
-    sizes of it.
+    Models of one base say the same sizes of it. Two bases in directories of the same name are told apart by those.
     """
-    found: dict[tuple[object, ...], list[Resident]] = {}
+    found: dict[tuple[str, int], list[Resident]] = {}
     for one in residents:
         if one.residency == "resident" and one.device == device:
-            shared = one.weights if one.family == "llama" else one.name
-            found.setdefault((one.family, shared), []).append(one)
+            found.setdefault((one.base or one.name, one.weights), []).append(one)
     return [
         Held(
             name=", ".join(one.title for one in group),

@@ -86,8 +86,11 @@ class CoreClient:
 
     async def models(self) -> tuple[Model, ...]:
         """Every model on offer, in the order of the catalogue."""
-        body = await self._ask("GET", "/v1/models")
-        return tuple(_model(entry) for entry in body.get("data", ()))
+        return tuple(_model(entry) for entry in await self.offers())
+
+    async def offers(self) -> tuple[Json, ...]:
+        """The same with all that the core says of each (docs/reference/http-api.md)."""
+        return tuple((await self._ask("GET", "/v1/models")).get("data", ()))
 
     async def load(self, model: str) -> None:
         """Returns when it is resident."""

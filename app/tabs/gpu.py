@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-import httpx
 
 from app.desk import Desk
 from app.machine import residents as models
@@ -150,7 +149,7 @@ class Wiring:
             return ()
         try:
             return await models.ask(await core.client())
-        except (PlaygroundError, httpx.HTTPError, ValueError, KeyError):
+        except (PlaygroundError, ValueError, KeyError):
             core.wake()
             return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,13 +12,17 @@ from typing import Any
 
 import pytest
 
-from app.machine import families, naming
+from app.inference.types import Residency
+from app.machine import families, naming, residents
 from app.machine.cards import Cards
 from app.machine.machine import KEPT_S, Machine
 from app.machine.residents import Resident, held
 from app.machine.room import Held, Kind, to_go
 from app.machine.values import Card, Process, Reading, Task
+from app.playground.client import CoreClient
+from app.playground.errors import PlaygroundError
 from spaces_runner.types import Gpu
+from tests.support.inference_server import TOKEN, ScriptedService, serving
 
 GB = 1000**3
 IDLE, BUSY = Kind.IDLE_MODEL, Kind.BUSY_MODEL
@@ -162,9 +167,9 @@ def test_a_device_has_the_name_of_its_card(device: str, cards: list[str], name: 
     assert naming.named(device, tuple(gpu(index, card) for index, card in enumerate(cards))) == name
 
 
-def resident(name: str, family: str, weights: int, **changes: Any) -> Resident:
+def resident(name: str, base: str, weights: int, **changes: Any) -> Resident:
     known: dict[str, Any] = {
-        "name": name, "title": name.upper(), "family": family, "demo": False, "residency": "resident", "device": "cpu",
+        "name": name, "title": name.upper(), "base": base, "demo": False, "residency": "resident", "device": "cpu",
         "weights": weights, "kv_bytes": 1, "kv_tokens": 10, "kv_used": 0, "running": 0, "waiting": 0, "loading": 0.0,
         "error": "",
     }  # fmt: skip
@@ -173,13 +178,34 @@ def resident(name: str, family: str, weights: int, **changes: Any) -> Resident:
 
 def test_a_base_that_models_share_is_held_once() -> None:
     models = [
-        resident("alpaca", "llama", 13),
-        resident("guanaco", "llama", 13, waiting=1),
+        resident("alpaca", "owner/llama", 13),
+        resident("guanaco", "owner/llama", 13, waiting=1),
         resident("chat", "mpt", 13),
-        resident("story", "mpt", 13, residency="asleep"),
-        resident("far", "mpt", 13, device="cuda:0"),
+        resident("own", "mpt", 12),  # of another directory with that name
+        resident("of an engine that says less", "", 1),
+        resident("story", "owner/story", 13, residency="asleep"),
+        resident("far", "owner/llama", 13, device="cuda:0"),
     ]
     assert held(models, "cpu") == [
         Held(name="ALPACA, GUANACO", kind=BUSY, size=14),
         Held(name="CHAT", kind=IDLE, size=14),
+        Held(name="OWN", kind=IDLE, size=13),
+        Held(name="OF AN ENGINE THAT SAYS LESS", kind=IDLE, size=2),
     ]
+
+
+def test_residents_are_what_the_core_says_of_its_models() -> None:
+    async def asked(url: str, token: str) -> tuple[Resident, ...]:
+        client = CoreClient(url, token)
+        try:
+            return await residents.ask(client)
+        finally:
+            await client.close()
+
+    with serving(ScriptedService(residency={"alpaca": Residency.RESIDENT})) as url:
+        alpaca, guanaco, *_, llava = asyncio.run(asked(url, TOKEN))
+        with pytest.raises(PlaygroundError):
+            asyncio.run(asked(url, "wrong"))
+    assert (alpaca.residency, alpaca.weights, alpaca.kv_tokens) == ("resident", 1000, 1000)
+    assert (guanaco.residency, guanaco.weights, guanaco.base) == ("absent", 0, alpaca.base)
+    assert alpaca.base == "owner/llama" != llava.base

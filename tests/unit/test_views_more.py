@@ -95,7 +95,7 @@ def test_what_has_to_go_is_said_with_how() -> None:
 
 
 def model(residency: str, **changes: object) -> Resident:
-    plain = Resident(name="m", title="M", family="mpt", demo=True, residency=residency, device="cuda:0", weights=5 * GB,
+    plain = Resident(name="m", title="M", base="o/m", demo=True, residency=residency, device="cuda:0", weights=5 * GB,
                      kv_bytes=GB, kv_tokens=4096, kv_used=96, running=2, waiting=1, loading=0.5, error="")  # fmt: skip
     return replace(plain, **changes)  # type: ignore[arg-type]  # the fields by name
 
