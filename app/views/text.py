@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from app.views.words import of_page
 from spaces_runner.format import duration
 from spaces_runner.sanitize import clean
 from spaces_runner.types import Finding, Severity, Stage, Step
@@ -75,7 +76,7 @@ def findings(found: Iterable[Finding]) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    remedy = f'<div class="sr-remedy">{escape(finding.remedy)}</div>' if finding.remedy else ""
+    remedy = f'<div class="sr-remedy">{escape(of_page(finding.remedy))}</div>' if finding.remedy else ""
     return (
         f'<li class="sr-{finding.severity.value}"><b>{_SEVERITY[finding.severity]}:</b> {escape(finding.message)}'
         f"{remedy}{lines(finding.lines, 'Lines of this finding')}</li>"
