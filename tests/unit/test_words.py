@@ -74,9 +74,9 @@ def _texts(path: Path) -> Iterator[str]:
     parts = {id(part) for node in filled for part in node.values}
     for node in filled:
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else "NAME" for part in node.values)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
-            yield node.value
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in parts:
+            yield each.value
 
 
 def test_no_advice_of_the_runner_is_left_in_the_words_of_the_command_line() -> None:
