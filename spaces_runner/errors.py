@@ -10,7 +10,8 @@
     │   ├── LfsFailed                           an object is missing, short or corrupt
     │   ├── UnsafeTree                          the repository holds what must not be laid out
     │   └── DiskTooSmall
-    │       └── ModelsTooLarge              models
+    │       ├── ModelsTooLarge              models
+    │       └── PackagesTooLarge            environment
     ├── NoAppFile                NO_APP_FILE
     ├── ConfigError              CONFIG_ERROR   detect
     │   ├── BadFrontMatter
@@ -125,6 +126,11 @@ class DiskTooSmall(CheckoutError):
 class ModelsTooLarge(DiskTooSmall):
     code = "models_too_large"
     step = Step.MODELS
+
+
+class PackagesTooLarge(DiskTooSmall):
+    code = "packages_too_large"
+    step = Step.ENVIRONMENT
 
 
 class NoAppFile(RunnerError):

@@ -5,6 +5,7 @@ It is made beside its place and moved there when it is complete; a half-built on
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from spaces_runner.codec import encode
 from spaces_runner.environment import bytecode, lock, pythons, uv
-from spaces_runner.environment.failure import reason
+from spaces_runner.environment.failure import install_failure, too_large
 from spaces_runner.environment.pythons import Python
 from spaces_runner.environment.sources import own_wheels
 from spaces_runner.environment.workshop import Workshop
@@ -30,7 +31,6 @@ LOCK_TIMEOUT_S = 2 * 3600.0
 FORMAT = "1"  # of an environment: another number builds all of them anew
 
 _WAITED = "Stop that launch and try again."
-_FULL = "The disk is full: `spaces-runner prune` removes what nobody uses."
 
 _START = '''"""Starts the runner's part of this environment; Pythons from 3.15 on call it (PEP 829)."""
 
@@ -52,7 +52,8 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
 ) -> Environment:
     """The environment that `resolution` describes: the one that stands, or a new one.
 
-    Raises WheelBuildFailed or BuildError. Twenty callers at once make one environment; the others wait for it.
+    Raises WheelBuildFailed, PackagesTooLarge or BuildError. Twenty callers at once make one environment: the
+    others wait for it.
     """
     shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, user=user)
     name = fingerprint(resolution, space_id=space_id, commit=checkout.commit)
@@ -111,7 +112,7 @@ def _complete(target: Path) -> bool:
 def _require_space(settings: Settings) -> None:
     free = shutil.disk_usage(settings.environments_dir).free
     if free < settings.disk_floor_bytes:
-        raise BuildError(f"Only {free // 1024**2} MB are free for the packages of the Space.", hint=_FULL)
+        raise too_large(f"Only {free // 1024**2} MB are free for the packages of the Space.")
 
 
 def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> None:
@@ -119,6 +120,18 @@ def _make(target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop)
         discard(leftover)
     discard(target)
     part = target.with_name(f".{target.name}.{os.getpid()}-{time.monotonic_ns()}.part")
+    try:
+        _fill(part, target, resolution, spec, shop)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise too_large("The disk was full before the environment was complete.") from error
+        raise
+    finally:
+        discard(part)  # nothing happens where it went to its place
+
+
+def _fill(part: Path, target: Path, resolution: Resolution, spec: SpaceSpec, shop: Workshop) -> None:
+    """Make the environment at `part`, as it is to be at `target`, and move it there."""
     python = pythons.describe(resolution.python, shop.settings)
     wheels = own_wheels(resolution, spec, shop)
     site = _skeleton(part, python)
@@ -166,16 +179,9 @@ def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop:
         command = ("pip", "install", "--no-deps", "--no-index", "--no-cache", *common, *map(str, wheels))
         outcome = shop.installing(progress.line).run(command, uv.INSTALL_TIMEOUT_S)
     if not outcome.ok:
-        raise _install_failure(outcome)
+        raise install_failure(outcome)
     (part / ".lock").unlink(missing_ok=True)  # uv's own
     progress.finish()
-
-
-def _install_failure(outcome: uv.Outcome) -> BuildError:
-    hint = "Check the network and launch again: what arrived is kept."
-    if "No space left" in outcome.text:
-        hint = _FULL
-    return BuildError("The packages could not be installed.", hint=hint, lines=reason(outcome.lines))
 
 
 class _Progress:

@@ -6,7 +6,8 @@ import re
 
 from spaces_runner.environment.attempt import Answer
 from spaces_runner.environment.request import Request, Wishes, projects
-from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
+from spaces_runner.environment.uv import Outcome
+from spaces_runner.errors import BuildError, PackagesTooLarge, RunnerError, Unresolvable, WheelBuildFailed
 
 MAX_LINES = 30
 
@@ -37,14 +38,31 @@ _BUILD_HINTS = (
         r"No module named '",
         "It imports what isolated builds cannot see: its pyproject.toml must name that in build-system.requires.",
     ),
-    (r"No space left on device", "The disk is full: `spaces-runner prune` removes what nobody uses."),
 )
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|\(os error (?:28|122)\)")
 
 
-def failure(answer: Answer, wishes: Wishes, request: Request) -> BuildError:
+def too_large(message: str, lines: tuple[str, ...] = ()) -> PackagesTooLarge:
+    """The error for a disk that is full, or would be."""
+    hint = "Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk."
+    return PackagesTooLarge(message, hint=hint, lines=lines)
+
+
+def install_failure(outcome: Outcome) -> RunnerError:
+    """The error for packages that were resolved and could not be installed."""
+    lines = reason(outcome.lines)
+    if _FULL.search(outcome.text):
+        return too_large("The disk was full before all packages were installed.", lines)
+    hint = "Check the network and launch again: what arrived is kept."
+    return BuildError("The packages could not be installed.", hint=hint, lines=lines)
+
+
+def failure(answer: Answer, wishes: Wishes, request: Request) -> RunnerError:
     """The error for a question that no rung could answer."""
     lines = reason(answer.outcome.lines)
     text = answer.outcome.text
+    if _FULL.search(text):
+        return too_large("The disk was full while the requirements were resolved.", lines)
     if answer.outcome.timed_out:
         return Unresolvable("Resolving the requirements took too long.", hint="Pin more versions.", lines=lines)
     if answer.network_failed:
@@ -81,8 +99,10 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> BuildError:
     )
 
 
-def build_failure(text: str, lines: tuple[str, ...], own: tuple[str, ...]) -> WheelBuildFailed:
+def build_failure(text: str, lines: tuple[str, ...], own: tuple[str, ...]) -> RunnerError:
     """The error for a package that could not be built. `own` are the projects of the Space that were to be built."""
+    if _FULL.search(text):
+        return too_large("The disk was full while a package was built from source.", lines)
     match = _BUILDING.search(text)
     brought = _brought(match.group(1) if match else "", own)
     hint = next((hint for pattern, hint in _BUILD_HINTS if re.search(pattern, text, re.I)), "")
@@ -114,13 +134,18 @@ def _brought(named: str, own: tuple[str, ...]) -> str:
     told = _told_of_copies(named, own)
     if told != named:
         return told.rpartition(" @ ")[2]
-    return "" if named else " or ".join(f"./{path}" for path in own)
+    return "" if named else " or ".join(map(_written, own))
 
 
 def _told_of_copies(line: str, own: tuple[str, ...]) -> str:
     """With the paths that the owner knows in place of those of the copies that were built."""
-    paths = {str(number): f"./{path}" for number, path in enumerate(own)}
+    paths = {str(number): _written(path) for number, path in enumerate(own)}
     return _COPY.sub(lambda copy: paths.get(copy.group(1), copy.group()), line)
+
+
+def _written(path: str) -> str:
+    """`path` as requirements name it."""
+    return path if path == "." else f"./{path}"
 
 
 def reason(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def placed_lines(lines: tuple[str, ...], root: Path, copies: dict[str, Path]) ->
     placed = []
     for line in lines:
         plain = line.removeprefix("-e ")
-        if plain.startswith("./"):
+        if plain == "." or plain.startswith(("./", ".[")):
             path, _, extras = plain.partition("[")
             relative = path.removeprefix("./").strip()
             where = copies.get(relative, root / relative)

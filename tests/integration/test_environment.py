@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spaces_runner import environment
-from spaces_runner.errors import BuildError, Unresolvable, WheelBuildFailed
+from spaces_runner.errors import BuildError, PackagesTooLarge, Unresolvable, WheelBuildFailed
 from spaces_runner.settings import Settings
 from spaces_runner.types import Environment, Progress, ResolvedHow, RunOptions
 from tests.support.spaces_env import ROOT, SPACE_USER, TinySpace, named, run_as_space, sdist, wheel
@@ -306,6 +306,34 @@ def test_a_package_that_cannot_be_built_says_why(settings: Settings) -> None:
         TinySpace(settings=settings, requirements="srtest_broken\n").build()
     assert any("Python.h" in line for line in caught.value.lines)
     assert "python3-dev" in caught.value.hint
+    assert half_built(settings) == []
+
+
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "whole-space"
+version = "1.0"
+[tool.setuptools]
+py-modules = ["whole"]
+"""
+
+
+@pytest.mark.parametrize("line", [".", "-e ."])
+def test_the_space_itself_is_installed(settings: Settings, line: str) -> None:
+    files = {"pyproject.toml": PROJECT.encode(), "whole.py": b"VALUE = 42\n"}
+    space = TinySpace(settings=settings, requirements=f"{line}\n", files=files)
+    own = space.python_of(space.build())
+    assert run_as_space([str(own), "-c", "import whole; print(whole.VALUE)"], own).stdout == "42\n"
+
+
+def test_a_disk_that_is_too_small_for_packages(settings: Settings) -> None:
+    with pytest.raises(PackagesTooLarge) as caught:
+        TinySpace(settings=replace(settings, disk_floor_bytes=1 << 60)).build()
+    assert "MB are free" in caught.value.message
+    assert "SPACES_RUNNER_HOME" in caught.value.hint
     assert half_built(settings) == []
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from spaces_runner.environment.failure import build_failure, without_backend
+from pathlib import Path
+
+import pytest
+
+from spaces_runner.environment.failure import build_failure, install_failure, without_backend
+from spaces_runner.environment.request import placed_lines
+from spaces_runner.environment.uv import Outcome
+from spaces_runner.errors import BuildError, PackagesTooLarge
+from spaces_runner.types import Step
 
 BACKEND = "/home/x/own-cache/builds-v0/.tmpA/lib/python3.11/site-packages/setuptools/build_meta.py"
 TRACEBACK = (
@@ -53,3 +61,40 @@ def test_a_package_of_the_index_is_none_of_the_space() -> None:
 def test_a_path_that_a_build_made_up_is_left_as_it_is() -> None:
     error = build_failure("Failed to build `own @ /b/src/0/own`", ("see /b/src/77/other",), ("own",))
     assert error.lines == ("see /b/src/77/other",)
+
+
+@pytest.mark.parametrize("says", ["No space left on device (os error 28)", "Disk quota exceeded (os error 122)"])
+def test_a_full_disk_is_the_disks_error(says: str) -> None:
+    lines = ("error: Failed to install: torch", f"  cause: failed to write /x/torch.so: {says}")
+    error = install_failure(Outcome(code=2, stdout="", lines=lines))
+    assert isinstance(error, PackagesTooLarge)
+    assert (error.info.code, error.info.step, error.lines) == ("packages_too_large", Step.ENVIRONMENT, lines)
+    assert isinstance(build_failure("\n".join(lines), lines, ()), PackagesTooLarge)
+
+
+def test_another_failed_installation_is_none() -> None:
+    error = install_failure(Outcome(code=2, stdout="", lines=("error: Failed to fetch https://index.example/torch",)))
+    assert type(error) is BuildError
+    assert "network" in error.hint
+
+
+def test_the_space_itself_is_named_as_its_requirements_do() -> None:
+    assert build_failure("Failed to build `own @ file:///b/src/0/app`", TRACEBACK, (".",)).message.startswith(
+        "., which"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "root", "copied"),
+    [
+        (".", "/space", "/copy"),
+        ("-e .", "/space", "/copy"),
+        (".[extra]", "/space[extra]", "/copy[extra]"),
+        ("./libs/own[a,b]", "/space/libs/own[a,b]", "/space/libs/own[a,b]"),
+        ("-e ./libs/own", "/space/libs/own", "/space/libs/own"),
+        ("requests==2.0", "requests==2.0", "requests==2.0"),
+    ],
+)
+def test_paths_of_the_space_are_placed(line: str, root: str, copied: str) -> None:
+    assert placed_lines((line,), Path("/space"), {}) == (root,)
+    assert placed_lines((line,), Path("/space"), {".": Path("/copy")}) == (copied,)
