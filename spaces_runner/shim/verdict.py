@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spaces_runner.errors import AppExited, CrashLoop, NeverReady, ShareFailed
+from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ShareFailed
 from spaces_runner.shim.app import Exit
 from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
 
@@ -28,11 +28,11 @@ def last_words(lines: list[str]) -> tuple[str, ...]:
 
 
 def exited(how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
-    """It ended before it answered."""
-    error = AppExited(
-        f"The app ended {how} before it answered.", hint=_hint(findings, _ended(how)), lines=last_words(lines)
-    )
-    return error.info
+    """It ended before it answered, perhaps because it wanted a port that is taken."""
+    message, hint = f"The app ended {how} before it answered", _hint(findings, _ended(how))
+    if findings and findings[0].code == "port-taken":
+        return PortTaken(f"{message}: its port is taken.", hint=hint, lines=last_words(lines)).info
+    return AppExited(f"{message}.", hint=hint, lines=last_words(lines)).info
 
 
 def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:

@@ -186,7 +186,7 @@ def test_a_server_on_the_hubs_port_runs_on_another_when_that_is_taken(shared_set
 @pytest.mark.parametrize("app", [PLAIN, UVICORN], ids=["http.server", "uvicorn"])
 def test_a_server_on_a_port_of_its_own_that_is_taken(shared_settings: Settings, taken: int, app: str) -> None:
     with run(app.format(port=taken), shared_settings) as status:
-        check(status, "app_exited", Stage.RUNTIME_ERROR, Step.LAUNCH, shared_settings)
+        check(status, "port_taken", Stage.RUNTIME_ERROR, Step.LAUNCH, shared_settings)
         assert status.error
         assert "ddress already in use" in "\n".join(status.error.lines)
         [cause] = [finding for finding in status.findings if finding.code == "port-taken"]
