@@ -102,8 +102,9 @@ def _tools() -> tuple[gr.Textbox, dict[str, gr.Button], tuple[gr.Textbox, gr.Tex
             which: gr.Button(f"Save the {which} log", size="sm", min_width=130, scale=0, elem_classes="sr-add")
             for which in LOGS
         }
-    file = (gr.Textbox(visible="hidden", label="Name of the log"), gr.Textbox(visible="hidden", label="Log"))
-    return search, save, file
+    # By the style sheet: what is hidden by Gradio alone comes into sight, now and then, with the column around it.
+    hidden: dict[str, Any] = {"visible": "hidden", "elem_classes": "sr-file"}
+    return search, save, (gr.Textbox(label="Name of the log", **hidden), gr.Textbox(label="Log", **hidden))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
