@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.inference.__main__ import DEVICE_LOST
 from tests.support import inference_checkpoints as checkpoints
@@ -17,17 +18,19 @@ STAGED = """
 import sys
 import torch
 from app.inference import __main__ as core
+from app.inference import weights
 from app.inference.engine.runner import Runner
 
-def lost(self, plan):
+def lost(*arguments):
     raise torch.AcceleratorError("CUDA error: device-side assert triggered")
 
-Runner.run = lost
+{where} = lost
 core._leave(core.main(sys.argv[1:]))
 """
 
 
-def test_a_core_that_loses_its_device_tells_it_and_ends_by_a_code_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["Runner.run", "weights.load"])
+def test_a_core_that_loses_its_device_tells_it_and_ends_by_a_code_of_its_own(tmp_path: Path, where: str) -> None:
     checkpoints.write_llama(tmp_path / "llama", checkpoints.llama())
     own = tmp_path / "own.toml"
     own.write_text(
@@ -35,7 +38,7 @@ def test_a_core_that_loses_its_device_tells_it_and_ends_by_a_code_of_its_own(tmp
         f'weights = "{tmp_path / "llama"}"\n'
     )
     environ = {**os.environ, "SPACES_RUNNER_HOME": str(tmp_path), "SPACES_RUNNER_CORE_TOKEN": TOKEN}
-    command = [sys.executable, "-c", STAGED, "serve", "--json", "--threads", "1", "--port", "0"]
+    command = [sys.executable, "-c", STAGED.format(where=where), "serve", "--json", "--threads", "1", "--port", "0"]
     command += ["--preset", "demo", "--models", str(own)]
     log = tmp_path / "core.log"
     with log.open("w") as stderr:
