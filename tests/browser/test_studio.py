@@ -209,6 +209,44 @@ def test_guests_see_nothing_of_the_keys(guest: Page, server: WebServer) -> None:
 ROOMS = ("Run a Space", "Guanaco", "Alpaca-LoRA", "MPT-7B", "LLaVA", "Compare", "GPU", "Access")
 
 
+def test_a_phone_scrolls_no_tab_sideways_and_finds_every_button(browser: Browser, server: WebServer) -> None:
+    """A button of less than 28 CSS pixels is missed by a finger."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context.set_default_timeout(SLOW_MS)
+    wide: dict[str, int] = {}
+    small: dict[str, list[str]] = {}
+    try:
+        page = come(context, server.link)
+        send(page, "a_word_that_is_very_long_" * 12)
+        expect_done(page)
+        for room in ROOMS:
+            _open_on_a_phone(page, room)
+            page.wait_for_timeout(2500)  # what comes with the tab is there
+            wide[room] = page.evaluate("document.documentElement.scrollWidth")
+            small[room] = page.evaluate(TOO_SMALL)
+    finally:
+        context.close()
+    assert {room: width for room, width in wide.items() if width > 390} == {}
+    assert {room: names for room, names in small.items() if names} == {}
+
+
+# The buttons in sight that are too small, by what they are called. Gradio measures its tabs on a row of no height.
+TOO_SMALL = """() => [...document.querySelectorAll("button, a")].filter((each) => {
+  const {width, height} = each.getBoundingClientRect();
+  return width > 1 && height > 1 && (width < 28 || height < 28) && getComputedStyle(each).visibility !== "hidden";
+}).map((each) => each.ariaLabel || each.innerText || each.outerHTML.slice(0, 80))"""
+
+
+def _open_on_a_phone(page: Page, room: str) -> None:
+    """Its tab stands in the row, or in the menu beside it."""
+    if not tab(page, room).count():
+        page.get_by_role("button", name="More tabs").click()
+        page.locator(".overflow-dropdown button", has_text=room).click()
+    else:
+        tab(page, room).click()
+    expect(tab(page, room)).to_have_attribute("aria-selected", "true")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_tab_passes_axe(browser: Browser, server: WebServer, scheme: str) -> None:
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
