@@ -85,7 +85,7 @@ def _check(request: Request) -> None:
         if 0 < len(value) < SHORTEST:
             raise BadOption(
                 f"The secret {name[:60]} is too short to be kept out of the logs.",
-                hint=f"A secret has {SHORTEST} characters or more. What is none can be a plain variable (--env).",
+                hint=f"A secret has {SHORTEST} characters or more. Give what is no secret with --env.",
             )
 
 
