@@ -26,7 +26,7 @@ SEARCHED = 5_000  # lines of a log, the newest
 SAVED = 50_000
 QUICKEST_S = 0.25
 SLOWEST_S = 1.0
-LOOKS_PER_S = 70  # of all pages together; one takes 5 ms of the server (measured on Gradio 6.31)
+LOOKS_PER_S = 70  # of all pages together; one takes some 6 ms of the server (measured on Gradio 6.31)
 LATELY_S = 3 * SLOWEST_S
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # The name of the log and its text, as a file of the browser's own.
