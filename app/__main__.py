@@ -15,7 +15,7 @@ from app.hosts import Hosts
 from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
 from app.platforms import Proxy
 from app.playground.core import Place
-from spaces_runner import control
+from spaces_runner import looking
 from spaces_runner.errors import RunnerError
 from spaces_runner.settings import Settings, read_settings
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(str(error))
     try:
         settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        control.sweep(settings)
+        looking.sweep(settings)
         token = chosen.token or os.environ.get("SPACES_RUNNER_PAGE_TOKEN") or stored_token(settings)
     except RunnerError as error:
         return _refuse(f"{error.message} {error.hint}")

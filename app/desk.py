@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.share import LinkState, PageLink
 from app.views.timeline import Timeline
-from spaces_runner import control, logfile, ref, runner
+from spaces_runner import control, logfile, looking, ref, runner, stopping
 from spaces_runner.core import keys
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
@@ -37,7 +37,7 @@ class Desk:
 
     def spaces(self) -> tuple[SpaceStatus, ...]:
         """Every Space of this machine: those at work first, then the newest."""
-        known = sorted(control.statuses(self.settings), key=lambda status: status.started_at or "", reverse=True)
+        known = sorted(looking.statuses(self.settings), key=lambda status: status.started_at or "", reverse=True)
         return tuple(sorted(known, key=lambda status: not status.stage.active))
 
     def space(self, space_id: str) -> SpaceStatus:
@@ -55,16 +55,16 @@ class Desk:
         What was mistyped before has been seen on the page by now, and goes.
         """
         where = ref.parse(text, self.settings)
-        for status in control.statuses(self.settings):
+        for status in looking.statuses(self.settings):
             control.forget_if_never_was(status, self.settings)
         request = control.Request(ref=where, options=options, secrets=secrets, name=None)
-        return control.status(control.start(request, self.settings), self.settings)
+        return looking.status(control.start(request, self.settings), self.settings)
 
     def stop(self, space_id: str) -> SpaceStatus:
-        return control.stop(space_id, self.settings)
+        return stopping.stop(space_id, self.settings)
 
     def restart(self, space_id: str) -> SpaceStatus:
-        return control.status(control.restart(space_id, self.settings), self.settings)
+        return looking.status(control.restart(space_id, self.settings), self.settings)
 
     def remove(self, space_id: str) -> None:
         control.remove(space_id, self.settings)

@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.results import Row
 from bench.runner_stage import GRADIO, Bench, Launch
-from spaces_runner import control
+from spaces_runner import looking
 from spaces_runner.types import Step, StepFinished
 
 # Each pair adds one that the first Space's environment has not: small, without requirements, known to everyone.
@@ -83,7 +83,7 @@ def readied(bench: Bench, space: str) -> Ready:
 
 def environment_step(bench: Bench, launch: Launch) -> StepFinished:
     """The end of the step that resolves the requirements, and makes an environment for them or finds it made."""
-    events = [event for _, event in control.events(launch.id, bench.settings)]
+    events = [event for _, event in looking.events(launch.id, bench.settings)]
     return next(event for event in events if isinstance(event, StepFinished) and event.step is Step.ENVIRONMENT)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spaces_runner import control
+from spaces_runner import control, looking
 from spaces_runner.ports import is_free
 from spaces_runner.settings import Settings
 from tests.support.home import make_settings, open_directory
@@ -88,7 +88,7 @@ def stage(pairs: int) -> Iterator[Bench]:
         try:
             yield bench
         finally:
-            for status in control.statuses(settings):
+            for status in looking.statuses(settings):
                 control.remove(status.id, settings)
             shutil.rmtree(home, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
@@ -110,7 +110,7 @@ def await_page(url: str, app: subprocess.Popen[bytes] | None, deadline: float = 
 
 def forget(bench: Bench) -> None:
     """Everything but the package cache and the interpreters: the next launch is a first one."""
-    for status in control.statuses(bench.settings):
+    for status in looking.statuses(bench.settings):
         control.remove(status.id, bench.settings)
     for folder in (
         bench.settings.environments_dir,

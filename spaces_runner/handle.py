@@ -40,9 +40,9 @@ class Space:
     @property
     def status(self) -> SpaceStatus:
         """Everything there is to know. Raises UnknownSpace when it was removed."""
-        from spaces_runner import control
+        from spaces_runner import looking
 
-        return control.status(self.id, self.settings)
+        return looking.status(self.id, self.settings)
 
     @property
     def stage(self) -> Stage:
@@ -64,17 +64,17 @@ class Space:
 
     def events(self) -> tuple[Event, ...]:
         """What the latest run said, from its beginning."""
-        from spaces_runner import control
+        from spaces_runner import looking
 
-        return tuple(event for _, event in control.events(self.id, self.settings, 0))
+        return tuple(event for _, event in looking.events(self.id, self.settings, 0))
 
     def logs(self, which: str = "run", tail: int = 100, follow: bool = False) -> Iterable[str]:
         """The last `tail` lines of the "run" or the "build" log; an iterator that goes on with `follow`."""
-        from spaces_runner import control
+        from spaces_runner import looking
 
         if follow:
-            return control.log_follow(self.id, self.settings, which, tail)
-        return control.log_tail(self.id, self.settings, which, tail)
+            return looking.log_follow(self.id, self.settings, which, tail)
+        return looking.log_tail(self.id, self.settings, which, tail)
 
     def wait(self, timeout: float | None = None) -> Space:
         """Until it is RUNNING. Raises the error that ended it, or NeverReady after `timeout` seconds."""
@@ -82,9 +82,9 @@ class Space:
 
     def stop(self) -> Space:
         """End it with every process that it started."""
-        from spaces_runner import control
+        from spaces_runner import stopping
 
-        control.stop(self.id, self.settings)
+        stopping.stop(self.id, self.settings)
         return self
 
     def restart(self, *, wait: bool = True, timeout: float | None = None) -> Space:
@@ -207,22 +207,22 @@ def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for
 
     Large files (LFS objects) are named with their sizes and not fetched.
     """
-    from spaces_runner import control, runner
+    from spaces_runner import looking, runner
     from spaces_runner.report import Reporter
 
     settings = settings or read_settings()
     options = RunOptions(gpu=str(gpu), python=python, refresh=refresh)
     report = Reporter(emit=progress) if progress else Reporter()
-    control.sweep(settings)
+    looking.sweep(settings)
     return runner.inspect(_named(space, settings), options, settings, report)
 
 
 def spaces(*, settings: Settings | None = None) -> tuple[Space, ...]:
     """Every Space of this machine."""
-    from spaces_runner import control
+    from spaces_runner import looking
 
     settings = settings or read_settings()
-    return tuple(Space(id=status.id, settings=settings) for status in control.statuses(settings))
+    return tuple(Space(id=status.id, settings=settings) for status in looking.statuses(settings))
 
 
 def print_event(event: Event) -> None:
@@ -247,14 +247,14 @@ def _subclasses(cls: type[RunnerError]) -> Iterator[type[RunnerError]]:
 
 def _arrived(space: Space, timeout: float | None, listener: Listener | None) -> Space:
     """`space`, once it is RUNNING. One that never was is forgotten, and its error is all that is left of it."""
-    from spaces_runner import control
+    from spaces_runner import control, looking
 
     deadline = None if timeout is None else time.monotonic() + timeout
     if listener is not None:
-        for event in control.follow(space.id, space.settings, timeout):
+        for event in looking.follow(space.id, space.settings, timeout):
             listener(event)
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    status = control.wait(space.id, space.settings, left)
+    status = looking.wait(space.id, space.settings, left)
     if status.stage is Stage.RUNNING:
         return space
     if status.error:

@@ -83,10 +83,10 @@ def _sweep(settings: Settings) -> None:
     """End what is left of Spaces whose shim was killed: whatever is asked for, this is the next look at them."""
     if not settings.database.exists():
         return
-    from spaces_runner import control  # where nothing was ever started, it is not even loaded
+    from spaces_runner import looking  # where nothing was ever started, it is not even loaded
 
     with suppress(StateError):  # a verb that needs the state says so itself, and doctor says what is wrong with it
-        control.sweep(settings)
+        looking.sweep(settings)
 
 
 def make_face(environ: Mapping[str, str], as_json: bool) -> Face:

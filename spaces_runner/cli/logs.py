@@ -24,12 +24,12 @@ def logs(
 
     With --json each line is an object of its own: {"line": "…"}.
     """
-    from spaces_runner import control
+    from spaces_runner import looking
 
     with opened(as_json) as face:
-        space_id = control.find(name, face.settings)
+        space_id = looking.find(name, face.settings)
         which = "build" if build else "run"
         asked = (space_id, face.settings, which, tail)
-        lines: Iterable[str] = control.log_follow(*asked) if follow else control.log_tail(*asked)
+        lines: Iterable[str] = looking.log_follow(*asked) if follow else looking.log_tail(*asked)
         for line in lines:
             face.out(json.dumps({"line": line}) if as_json else line)

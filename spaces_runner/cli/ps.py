@@ -19,10 +19,10 @@ def ps(
     as_json: AsJson = False,
 ) -> None:
     """List the Spaces of this machine."""
-    from spaces_runner import control
+    from spaces_runner import control, looking
 
     with opened(as_json) as face:
-        found = [status for status in control.statuses(face.settings) if status.stage.active or not running]
+        found = [status for status in looking.statuses(face.settings) if status.stage.active or not running]
         if quiet:  # tells no errors, so whatever failed stays
             for status in found:
                 face.out(status.id)

@@ -16,11 +16,11 @@ def rm(
     as_json: AsJson = False,
 ) -> None:
     """Remove Spaces: their files, logs, data and secrets. Environments stay for others; prune removes those."""
-    from spaces_runner import control
+    from spaces_runner import control, looking
 
     with opened(as_json) as face:
-        ids = [control.find(name, face.settings) for name in names]
-        busy = [space_id for space_id in ids if control.status(space_id, face.settings).stage.active]
+        ids = [looking.find(name, face.settings) for name in names]
+        busy = [space_id for space_id in ids if looking.status(space_id, face.settings).stage.active]
         if busy and not force:
             hint = f"Nothing was removed. spaces-runner rm --force {' '.join(names)} stops them first."
             raise SpaceBusy(f"At work: {', '.join(busy)}.", hint=hint)

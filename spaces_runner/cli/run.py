@@ -76,9 +76,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
 
 def found_at_work(space_id: str, asked_at: datetime, face: Face) -> bool:
     """Whether somebody else had started it. It is taken as it is, so options given now have no effect."""
-    from spaces_runner import control
+    from spaces_runner import looking
 
-    started_at = control.status(space_id, face.settings).started_at
+    started_at = looking.status(space_id, face.settings).started_at
     if not started_at or datetime.fromisoformat(started_at) >= asked_at:
         return False
     face.say(f"{space_id} is at work already and keeps its options. Stop it first to change them.", Style.YELLOW)
@@ -114,9 +114,9 @@ def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool, own: bool 
 
 def show_data(space_id: str, face: Face) -> None:
     """The Space as JSON where that was asked for; else its id, which is what another command takes."""
-    from spaces_runner import control
+    from spaces_runner import looking
 
     if face.as_json:
-        face.data(control.status(space_id, face.settings))
+        face.data(looking.status(space_id, face.settings))
     else:
         face.out(space_id)

@@ -18,15 +18,15 @@ def stop(
 
     They are asked to end at first, and ended when they do not.
     """
-    from spaces_runner import control
+    from spaces_runner import looking, stopping
 
     if bool(names) == everything:
         raise typer.BadParameter("name Spaces, or say --all")
     with opened(as_json) as face:
-        active = (status.id for status in control.statuses(face.settings) if status.stage.active)
-        ids = list(active) if everything else [control.find(name, face.settings) for name in names or ()]
+        active = (status.id for status in looking.statuses(face.settings) if status.stage.active)
+        ids = list(active) if everything else [looking.find(name, face.settings) for name in names or ()]
         for space_id in ids:
-            control.stop(space_id, face.settings)
+            stopping.stop(space_id, face.settings)
             face.say(f"Stopped {space_id}.")
         if as_json:
-            face.data([control.status(space_id, face.settings) for space_id in ids])
+            face.data([looking.status(space_id, face.settings) for space_id in ids])

@@ -70,12 +70,12 @@ class Watch:
 
     def _until(self, done: Callable[[SpaceStatus], bool], show: Renderer) -> SpaceStatus:
         """Show events until `done`. The deadline is the shim's; asking for the status ends a run that lost it."""
-        from spaces_runner import control
+        from spaces_runner import looking
 
         settings = self.face.settings
         while True:
-            status = control.status(self.space_id, settings)  # before its events, so that none of them is missed
-            for number, event in control.events(self.space_id, settings, self.seen):
+            status = looking.status(self.space_id, settings)  # before its events, so that none of them is missed
+            for number, event in looking.events(self.space_id, settings, self.seen):
                 show.show(event)
                 self.seen = number
             if done(status):
@@ -138,11 +138,11 @@ def terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def end(space_id: str, face: Face) -> None:
-    from spaces_runner import control
+    from spaces_runner import stopping
 
     face.say(f"\nStopping {space_id} … (Ctrl-C again does not wait for it)")
     try:
-        control.stop(space_id, face.settings)
+        stopping.stop(space_id, face.settings)
     except KeyboardInterrupt:
         face.say(f"{space_id} was asked to stop. See:  spaces-runner ps")
     else:

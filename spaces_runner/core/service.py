@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from spaces_runner import control, gpu, secrets
+from spaces_runner import gpu, looking, secrets, stopping
 from spaces_runner.core import choice, keys, plan
 from spaces_runner.core.plan import Command
 from spaces_runner.errors import CoreFailed, LaunchError
@@ -49,7 +49,7 @@ class CoreStatus:
 
 def status(settings: Settings) -> CoreStatus | None:
     """The core as it is now; None where there never was one. One whose shim is gone is swept on the way."""
-    control.sweep(settings)
+    looking.sweep(settings)
     run = run_of(opened(settings))
     return status_of(run, settings) if run else None
 
@@ -97,20 +97,20 @@ def stop(settings: Settings) -> CoreStatus | None:
     run = run_of(opened(settings))
     if run is None:
         return None
-    control.stop(run.space.id, settings)
+    stopping.stop(run.space.id, settings)
     return status(settings)
 
 
 def log_tail(settings: Settings, lines: int = 200) -> list[str]:
     """The last lines that it printed, as harmless text; of the last run, when it does not run."""
     run = run_of(opened(settings))
-    return control.log_tail(run.space.id, settings, "run", lines) if run else []
+    return looking.log_tail(run.space.id, settings, "run", lines) if run else []
 
 
 def log_follow(settings: Settings) -> Iterator[str]:
     """What it prints from now on, until it ends."""
     run = run_of(opened(settings))
-    return control.log_follow(run.space.id, settings) if run else iter(())
+    return looking.log_follow(run.space.id, settings) if run else iter(())
 
 
 def _start(settings: Settings, options: RunOptions) -> None:
@@ -139,7 +139,7 @@ def _launch(settings: Settings, admission: Admission) -> None:
     try:
         start_shim(job, log)
     except (OSError, subprocess.SubprocessError) as error:
-        control.stop(space.id, settings)
+        stopping.stop(space.id, settings)
         raise LaunchError(f"The process that runs the core did not start: {error}", hint=f"See {log}.") from error
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from spaces_runner import control
+from spaces_runner import looking, stopping
 from spaces_runner.settings import Settings
 from tests.support.home import make_settings, open_directory
 from tests.support.web import WebServer, serving
@@ -72,9 +72,9 @@ def page_settings(package_cache: Path) -> Iterator[Settings]:
     home = open_directory("sr-page-")
     settings = replace(make_settings(home, package_cache), share_server="http://127.0.0.1:9/unreachable")
     yield settings
-    for status in control.statuses(settings):
+    for status in looking.statuses(settings):
         if status.stage.active:
-            control.stop(status.id, settings)
+            stopping.stop(status.id, settings)
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -284,7 +284,7 @@ def test_an_example_fills_the_box(page: Page) -> None:
 
 
 def test_inspect_shows_the_plan_and_starts_nothing(page: Page, greeter: Path, page_settings: Settings) -> None:
-    before = control.statuses(page_settings)
+    before = looking.statuses(page_settings)
     paste(page, str(greeter))
     page.get_by_role("button", name="Inspect").click()
     card = page.locator("#inspection")
@@ -293,7 +293,7 @@ def test_inspect_shows_the_plan_and_starts_nothing(page: Page, greeter: Path, pa
     expect(card).to_contain_text("packages")
     page.get_by_text("What is changed in its source").click()
     expect(page.locator("#plan-patch .sr-added")).to_contain_text("share=True")
-    assert control.statuses(page_settings) == before
+    assert looking.statuses(page_settings) == before
 
 
 def test_launch_open_stop(page: Page, browser: Browser, server: WebServer, greeter: Path) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from spaces_runner import control
+from spaces_runner import control, looking
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.store import blocks
@@ -29,7 +29,7 @@ PATIENCE_S = 240.0
 def attempt(source: str, settings: Settings, options: RunOptions | None = None) -> SpaceStatus:
     request = control.Request(ref=parse(source, settings), options=options or RunOptions(), secrets={}, name=None)
     space_id = control.start(request, settings)
-    return control.wait(space_id, settings, PATIENCE_S)
+    return looking.wait(space_id, settings, PATIENCE_S)
 
 
 def check(status: SpaceStatus, code: str, stage: Stage, step: Step | None, settings: Settings) -> None:
@@ -105,7 +105,7 @@ def test_what_was_found_before_a_failure_is_told_with_it(settings: Settings, hub
     [finding] = status.findings
     assert finding.code == "missing-secret"
     assert "KEY_OF_MINE" in finding.message
-    told = [event for _, event in control.events(status.id, settings) if isinstance(event, Found | Failed)]
+    told = [event for _, event in looking.events(status.id, settings) if isinstance(event, Found | Failed)]
     assert [type(event) for event in told] == [Found, Failed]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import spaces_runner
-from spaces_runner import control
+from spaces_runner import control, looking, stopping
 from spaces_runner.codec import encode
 from spaces_runner.errors import (
     AmbiguousSpace,
@@ -76,8 +76,8 @@ def test_a_failed_build_from_start_to_end(settings: Settings) -> None:
     request = space(settings, "broken", BROKEN)
     space_id = control.start(request, settings)
     assert space_id == "broken"
-    events = list(control.follow(space_id, settings, timeout=60))
-    status = control.wait(space_id, settings, timeout=5)
+    events = list(looking.follow(space_id, settings, timeout=60))
+    status = looking.wait(space_id, settings, timeout=5)
     assert status.stage is Stage.CONFIG_ERROR
     assert status.error is not None
     assert status.error.code == "unknown_sdk"
@@ -85,20 +85,20 @@ def test_a_failed_build_from_start_to_end(settings: Settings) -> None:
     last = events[-1]
     assert isinstance(last, StageChanged)
     assert last.stage is Stage.CONFIG_ERROR
-    assert control.statuses(settings) == (status,)
-    assert [event for _, event in control.events(space_id, settings)] == events
-    assert control.patch_diff(space_id, settings) == ""
+    assert looking.statuses(settings) == (status,)
+    assert [event for _, event in looking.events(space_id, settings)] == events
+    assert looking.patch_diff(space_id, settings) == ""
     assert "bcdefgh" not in repr(request)
 
 
 def test_a_failed_space_is_started_again(settings: Settings) -> None:
     space_id = control.start(space(settings, "broken", BROKEN), settings)
-    first = control.wait(space_id, settings, timeout=60)
+    first = looking.wait(space_id, settings, timeout=60)
     assert control.restart(space_id, settings) == space_id
-    second = control.wait(space_id, settings, timeout=60)
+    second = looking.wait(space_id, settings, timeout=60)
     assert second.stage is Stage.CONFIG_ERROR
     assert second.started_at != first.started_at
-    assert len(control.statuses(settings)) == 1
+    assert len(looking.statuses(settings)) == 1
 
 
 def test_fifty_starts_at_once_are_one_build(settings: Settings, slow: Settings) -> None:
@@ -108,7 +108,7 @@ def test_fifty_starts_at_once_are_one_build(settings: Settings, slow: Settings) 
     assert len(ids) == 1
     until(lambda: Store(settings).run("slow").shim is not None)
     assert len([path for path in Path("/proc").iterdir() if path.name.isdigit() and is_shim_of(path, settings)]) == 1
-    control.stop("slow", settings)
+    stopping.stop("slow", settings)
 
 
 def is_shim_of(process: Path, settings: Settings) -> bool:
@@ -125,7 +125,7 @@ def test_stopping_a_build_ends_all_of_it(settings: Settings, slow: Settings) -> 
     until(lambda: len(family(settings, space_id).members()) >= 1)
     time.sleep(1.5)  # into the resolution
     begun = time.monotonic()
-    status = control.stop(space_id, settings)
+    status = stopping.stop(space_id, settings)
     assert time.monotonic() - begun < 15
     assert status.stage is Stage.STOPPED
     assert status.error is None
@@ -140,7 +140,7 @@ def test_a_killed_shim_takes_the_build_along(settings: Settings, slow: Settings)
     until(lambda: len(family(settings, space_id).members()) >= 1)
     assert run.shim is not None
     assert run.shim.signal(signal.SIGKILL)
-    status = control.wait(space_id, settings, timeout=30)  # it notices by itself
+    status = looking.wait(space_id, settings, timeout=30)  # it notices by itself
     assert status.stage is Stage.BUILD_ERROR
     assert status.error is not None
     assert (status.error.code, status.error.stage) == ("shim_lost", Stage.BUILD_ERROR)
@@ -168,7 +168,7 @@ def test_the_shim_outlives_the_face(settings: Settings, slow: Settings) -> None:
     environment = Path(f"/proc/{run.shim.pid}/environ").read_bytes()
     assert b"HOME=" not in environment
     assert Path(f"/proc/{run.shim.pid}/cwd").readlink() == Path("/")
-    control.stop("slow", settings)
+    stopping.stop("slow", settings)
 
 
 def test_the_hub_token_is_nowhere(settings: Settings, slow: Settings) -> None:
@@ -181,7 +181,7 @@ def test_the_hub_token_is_nowhere(settings: Settings, slow: Settings) -> None:
     for member in (run.shim, *family(settings, space_id).members()):
         for name in ("cmdline", "environ"):
             assert token.encode() not in Path(f"/proc/{member.pid}/{name}").read_bytes()
-    control.stop(space_id, settings)
+    stopping.stop(space_id, settings)
     assert files_with(token, settings.home_dir) == []
 
 
@@ -191,7 +191,7 @@ def test_removing_leaves_nothing(shims: Shims) -> None:
     settings = shims.settings
     control.remove(shim.id, settings)
     assert shim.family.members() == ()
-    assert control.statuses(settings) == ()
+    assert looking.statuses(settings) == ()
     assert not settings.space(shim.id).root.exists()
     assert list(settings.secrets_dir.iterdir()) == []
     assert list((settings.home_dir / "trash").iterdir()) == []
@@ -210,10 +210,10 @@ def test_what_a_person_may_call_a_space(settings: Settings) -> None:
         store.admit(SpaceRef(kind=RefKind.DIRECTORY, source=source), RunOptions())
     for text in ("gradio-hello", "gradio/hello", "gradio-hel" + "lo", "spaces/gradio/hello", " gradio/hello/ ",
                  "https://huggingface.co/spaces/gradio/hello"):  # fmt: skip
-        assert control.find(text, settings) == "gradio-hello"
+        assert looking.find(text, settings) == "gradio-hello"
     for text, space_id in (("second", "second"), ("gradio/help@dev", "second"), ("own", "own"), ("/gone/own", "own"),
                            (str(folder), "own-2"), (f"{folder}/", "own-2")):  # fmt: skip
-        assert control.find(text, settings) == space_id
+        assert looking.find(text, settings) == space_id
 
 
 def test_what_several_spaces_are_called_is_told(settings: Settings) -> None:
@@ -223,14 +223,14 @@ def test_what_several_spaces_are_called_is_told(settings: Settings) -> None:
     store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/home/one"), RunOptions(), "folder")
     for text, ids in (("gradio/hello", "gradio-hello, again"), ("hello", "gradio-hello, again, owner-hello")):
         with pytest.raises(AmbiguousSpace) as caught:
-            control.find(text, settings)
+            looking.find(text, settings)
         assert caught.value.hint == f"Say which by its id: {ids}."
         assert "again  gradio/hello" in caught.value.lines
-    assert control.find("one", settings) == "owner-one", "the directory's name does not count"
+    assert looking.find("one", settings) == "owner-one", "the directory's name does not count"
     expected = {"own": "Do you mean owner-hello, owner-one?", "nothing": "There are: gradio-hello", "": "There are: "}
     for text, named in {**expected, "gradio/hello@v2": "There are: ", "./hello": "There are: "}.items():
         with pytest.raises(UnknownSpace) as unknown:
-            control.find(text, settings)
+            looking.find(text, settings)
         assert named in unknown.value.hint
 
 
@@ -269,14 +269,14 @@ def test_the_log_is_read_and_followed(shims: Shims) -> None:
     """
     shim = shims.start(source + SERVE)
     shim.until_stage(Stage.RUNNING)
-    assert control.log_tail(shim.id, shims.settings, "run", 10_000)[:2] == ["first", "second"]
-    assert len(control.log_tail(shim.id, shims.settings, "run", 2)) == 2
+    assert looking.log_tail(shim.id, shims.settings, "run", 10_000)[:2] == ["first", "second"]
+    assert len(looking.log_tail(shim.id, shims.settings, "run", 2)) == 2
     everything = Handle(id=shim.id, settings=shims.settings).logs(tail=10_000, follow=True)
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(control.log_follow(shim.id, shims.settings)))
+    reader = threading.Thread(target=lambda: lines.extend(looking.log_follow(shim.id, shims.settings)))
     reader.start()
     until(lambda: len(lines) > 5)
-    control.stop(shim.id, shims.settings)
+    stopping.stop(shim.id, shims.settings)
     reader.join(10)
     assert not reader.is_alive(), "following ends with the Space"
     numbers = [int(line.split()[1]) for line in lines]
@@ -292,10 +292,10 @@ def test_a_space_whose_shim_was_killed_is_never_told_as_running(shims: Shims) ->
     assert watcher is not None
     assert watcher.signal(signal.SIGKILL)
     until(lambda: not watcher.alive)
-    status = control.wait(shim.id, shims.settings, timeout=5)
+    status = looking.wait(shim.id, shims.settings, timeout=5)
     assert status.error is not None
     assert (status.stage, status.error.code) == (Stage.RUNTIME_ERROR, "shim_lost")
-    assert control.status(shim.id, shims.settings) == status
+    assert looking.status(shim.id, shims.settings) == status
     assert status.local_url is None
 
 
@@ -397,10 +397,10 @@ def test_a_sweep_that_has_nothing_to_do_is_almost_free(settings: Settings) -> No
             store.attach(run_id, me)
         else:
             store.record(run_id, StageChanged(at=1.0, stage=Stage.STOPPED), {"stage": Stage.STOPPED})
-    assert control.sweep(settings) == ()
+    assert looking.sweep(settings) == ()
     begun = time.process_time()
     for _ in range(50):
-        control.sweep(settings)
+        looking.sweep(settings)
     assert (time.process_time() - begun) / 50 < 0.005
 
 
@@ -426,7 +426,7 @@ def test_a_family_that_is_deaf_is_stopped_within_15_seconds(patient: Shims) -> N
     shim = patient.start(DEAF + SERVE)
     shim.until_stage(Stage.RUNNING, timeout=40)
     begun = time.monotonic()
-    assert control.stop(shim.id, patient.settings).stage is Stage.STOPPED
+    assert stopping.stop(shim.id, patient.settings).stage is Stage.STOPPED
     assert 10 <= time.monotonic() - begun < 15
     assert shim.family.members() == ()
 
@@ -446,7 +446,7 @@ def test_a_shim_that_hangs_is_no_longer_waited_for_than_that(patient: Shims) -> 
     holder.start()
     try:
         begun = time.monotonic()
-        assert control.stop(shim.id, patient.settings).stage is Stage.STOPPED
+        assert stopping.stop(shim.id, patient.settings).stage is Stage.STOPPED
         assert 10 <= time.monotonic() - begun < 15
     finally:
         over.set()
@@ -458,7 +458,7 @@ def test_a_shim_that_hangs_is_no_longer_waited_for_than_that(patient: Shims) -> 
 def test_waiting_has_a_deadline(shims: Shims) -> None:
     shim = shims.start("import time; time.sleep(60)")
     begun = time.monotonic()
-    assert control.wait(shim.id, shims.settings, timeout=0.5).stage.active
+    assert looking.wait(shim.id, shims.settings, timeout=0.5).stage.active
     assert time.monotonic() - begun < 3
 
 
@@ -475,11 +475,11 @@ def test_a_handle_waits_no_longer_than_it_is_told_to(settings: Settings, slow: S
 def test_a_run_whose_face_died_before_its_shim_was_there(settings: Settings) -> None:
     store = Store(settings)
     admission = store.admit(SpaceRef(kind=RefKind.DIRECTORY, source="/x"), RunOptions())
-    assert control.sweep(settings) == ()
+    assert looking.sweep(settings) == ()
     with sqlite3.connect(settings.database) as db:
         db.execute("UPDATE runs SET created = created - 3600")
     db.close()
-    assert control.sweep(settings) == (admission.space.id,)
+    assert looking.sweep(settings) == (admission.space.id,)
     assert store.run(admission.space.id).status.stage is Stage.BUILD_ERROR
 
 
@@ -488,12 +488,12 @@ def test_a_shim_that_cannot_start_is_an_error_and_no_run_is_left(settings: Setti
     settings.spaces_dir.write_text("in the way")
     with pytest.raises(LaunchError):
         control.start(space(settings, "x", BROKEN), settings)
-    assert control.statuses(settings)[0].stage is Stage.RUNTIME_ERROR
+    assert looking.statuses(settings)[0].stage is Stage.RUNTIME_ERROR
 
 
 def test_pruning_removes_what_no_space_uses(settings: Settings) -> None:
     space_id = control.start(space(settings, "broken", BROKEN), settings)
-    control.wait(space_id, settings, timeout=60)
+    looking.wait(space_id, settings, timeout=60)
     leftover = settings.spaces_dir / "gone"
     leftover.mkdir()
     (settings.environments_dir / "unused").mkdir(parents=True)
@@ -512,7 +512,7 @@ def test_pruning_leaves_the_mirror_of_a_space_that_was_pasted_as_its_own_address
     settings = hub.settings(settings)
     request = control.Request(ref=parse("https://some-owner-my-space.hf.space", settings))
     space_id = control.start(request, settings)
-    assert control.wait(space_id, settings, timeout=60).stage is Stage.CONFIG_ERROR
+    assert looking.wait(space_id, settings, timeout=60).stage is Stage.CONFIG_ERROR
     [mirror] = settings.mirrors_dir.glob("*.git")
     assert control.prune(settings)["mirrors"] == []
     control.remove(space_id, settings)
@@ -525,7 +525,7 @@ def test_pruning_the_cache_waits_for_builds(settings: Settings, slow: Settings) 
     space_id = control.start(space(settings, "slow", SLOW_BUILD), replace(slow, home=own.home))
     with pytest.raises(SpaceBusy):
         control.prune(own, cache=True)
-    control.stop(space_id, own)
+    stopping.stop(space_id, own)
     assert "cache" in control.prune(own, cache=True)["caches"]
     assert not own.uv_cache_dir.exists()
 
@@ -546,7 +546,7 @@ def test_what_cannot_be_meant_is_refused_before_anything(
     request = replace(request, name=name, options=replace(request.options, python=python))
     with pytest.raises(BadOption, match=words):
         control.start(request, settings)
-    assert control.statuses(settings) == ()
+    assert looking.statuses(settings) == ()
 
 
 def test_a_secret_that_would_show_in_the_logs_is_refused(settings: Settings) -> None:
@@ -554,7 +554,7 @@ def test_a_secret_that_would_show_in_the_logs_is_refused(settings: Settings) -> 
     with pytest.raises(BadOption, match="PIN is too short to be kept out of the logs") as refused:
         control.start(request, settings)
     assert "123" not in f"{refused.value} {refused.value.hint}"
-    assert control.statuses(settings) == ()
+    assert looking.statuses(settings) == ()
 
 
 def test_a_gpu_that_is_not_here_is_refused_and_the_last_error_stays(settings: Settings) -> None:
@@ -562,13 +562,13 @@ def test_a_gpu_that_is_not_here_is_refused_and_the_last_error_stays(settings: Se
     absent = replace(request, options=replace(request.options, gpu="77"))
     with pytest.raises(GpuUnavailable, match="There:"):
         control.start(absent, settings)
-    assert control.statuses(settings) == ()
+    assert looking.statuses(settings) == ()
     assert not settings.spaces_dir.exists()
-    failed = control.wait(control.start(request, settings), settings, 60)
+    failed = looking.wait(control.start(request, settings), settings, 60)
     assert failed.error is not None
     with pytest.raises(GpuUnavailable):
         control.start(absent, settings)
-    assert control.statuses(settings) == (failed,)
+    assert looking.statuses(settings) == (failed,)
 
 
 def test_a_restart_on_a_gpu_that_went_away_leaves_it_running(shims: Shims) -> None:
@@ -579,7 +579,7 @@ def test_a_restart_on_a_gpu_that_went_away_leaves_it_running(shims: Shims) -> No
     db.close()
     with pytest.raises(GpuUnavailable, match="GPU-gone"):
         control.restart(running.id, shims.settings)
-    assert control.status(running.id, shims.settings) == before
+    assert looking.status(running.id, shims.settings) == before
 
 
 def test_importing_it_is_quick() -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from app.inference.types import Residency
-from spaces_runner import control, core, gpu, secrets
+from spaces_runner import control, core, gpu, looking, secrets
 from spaces_runner.core import Command, CoreStatus, keys, link, room, service
 from spaces_runner.errors import BadOption, CoreFailed, UnknownSpace
 from spaces_runner.settings import Settings
@@ -79,9 +79,9 @@ def test_of_many_callers_one_starts_it_and_all_find_it(home: Settings, command: 
 
 
 def test_it_is_no_space(home: Settings, here: CoreStatus) -> None:
-    assert control.statuses(home) == ()
+    assert looking.statuses(home) == ()
     with pytest.raises(UnknownSpace):
-        control.find("inference-core", home)
+        looking.find("inference-core", home)
     assert Cli(settings=home).data("ps") == []
 
 
@@ -194,7 +194,7 @@ def test_where_there_never_was_one(settings: Settings) -> None:
             control.Request(ref=SpaceRef(kind=RefKind.DIRECTORY, source="/somewhere"), options=RunOptions(model=MODEL)),
             settings,
         )
-    assert control.statuses(settings) == (), "nothing half-made is left behind"
+    assert looking.statuses(settings) == (), "nothing half-made is left behind"
     assert Cli(settings=settings)("core", "status", "--json").stdout.strip() == "null"
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from gradio_client import Client
 
-from spaces_runner import control
+from spaces_runner import control, looking
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, SpaceStatus, Stage
@@ -25,8 +25,8 @@ PATIENCE_S = 300.0
 def launch(source: str, settings: Settings) -> SpaceStatus:
     request = control.Request(ref=parse(source, settings), options=RunOptions(), secrets={}, name=None)
     space_id = control.start(request, settings)
-    status = control.wait(space_id, settings, PATIENCE_S)
-    log = "\n".join(control.log_tail(space_id, settings, "run", 40))
+    status = looking.wait(space_id, settings, PATIENCE_S)
+    log = "\n".join(looking.log_tail(space_id, settings, "run", 40))
     assert status.stage is Stage.RUNNING, f"{status.error}\n{log}"
     return status
 

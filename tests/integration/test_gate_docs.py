@@ -13,7 +13,7 @@ import pytest
 
 from app.inference import catalog
 from app.inference.catalog import Preset
-from spaces_runner import control
+from spaces_runner import looking, stopping
 from spaces_runner.core import keys
 from spaces_runner.settings import Settings
 from tests.support.inference_server import TOKEN as CORE_TOKEN
@@ -40,8 +40,8 @@ def server(service: ScriptedService, shared_settings: Settings, tmp_path: Path) 
     said = {"SPACES_RUNNER_CORE_TOKEN": CORE_TOKEN}
     with serving_core(service) as address, serving(settings, tmp_path, ["--core", address], said) as started:
         yield started
-    for status in control.statuses(settings):
-        control.stop(status.id, settings)
+    for status in looking.statuses(settings):
+        stopping.stop(status.id, settings)
 
 
 def test_its_lines_work(server: WebServer, service: ScriptedService, shared_settings: Settings) -> None:
@@ -58,7 +58,7 @@ def test_its_lines_work(server: WebServer, service: ScriptedService, shared_sett
     assert told.count("Hello there!") >= 4, "by each of the clients"
     assert "RUNNING http://127.0.0.1:" in told
     assert "['docs', 'notebook']" in told
-    assert control.statuses(shared_settings) == (), "it was removed at the end"
+    assert looking.statuses(shared_settings) == (), "it was removed at the end"
     assert {request.client.partition("/guest")[0] for request in service.requests} >= {
         "owner/program:docs", "owner/owner",
     }  # fmt: skip

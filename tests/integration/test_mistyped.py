@@ -10,7 +10,7 @@ import pytest
 
 import spaces_runner
 from app.desk import Desk
-from spaces_runner import control, errors
+from spaces_runner import control, errors, looking
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, SpaceStatus, Stage
@@ -45,7 +45,7 @@ def left(settings: Settings) -> list[Path]:
 def failed(source: str, settings: Settings) -> SpaceStatus:
     """The end of a run that nobody waited for."""
     request = control.Request(ref=parse(source, settings), secrets={"KEY": "secret-value"})
-    return control.wait(control.start(request, settings), settings, PATIENCE_S)
+    return looking.wait(control.start(request, settings), settings, PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_private_space_is_not_kept_without_a_token(without_token: Settings) ->
 def test_one_that_nobody_waited_for_is_kept_until_it_was_looked_at(ours: Settings) -> None:
     cli = Cli(settings=ours)
     name = cli("run", "nobody/nothing", "--no-wait").stdout.strip()
-    status = control.wait(name, ours, PATIENCE_S)
+    status = looking.wait(name, ours, PATIENCE_S)
     assert status.error
     assert cli("ps", "--quiet").stdout.split() == [name]
     assert cli("logs", name, "--build").returncode == 0
     shown = cli("ps")
     assert name in shown.stdout
     assert status.error.message in shown.stderr
-    assert control.statuses(ours) == ()
+    assert looking.statuses(ours) == ()
     assert left(ours) == []
 
 
@@ -106,12 +106,12 @@ def test_the_python_api_raises_it_and_keeps_nothing(ours: Settings) -> None:
 def test_the_page_shows_it_until_the_next_launch(ours: Settings) -> None:
     desk = Desk(ours)
     wrong = desk.launch("nobody/nothing", RunOptions(), {})
-    control.wait(wrong.id, ours, PATIENCE_S)
+    looking.wait(wrong.id, ours, PATIENCE_S)
     for _ in range(2):
         [shown] = desk.spaces()
         assert shown.error and shown.error.code == "space_not_found"
     right = desk.launch("good/broken", RunOptions(), {})
-    control.wait(right.id, ours, PATIENCE_S)
+    looking.wait(right.id, ours, PATIENCE_S)
     assert [status.id for status in desk.spaces()] == [right.id]
 
 
@@ -128,7 +128,7 @@ def test_a_space_that_was_here_is_kept_when_it_is_gone_from_the_hub(ours: Settin
     again = failed("good/private", without_token)
     assert again.error and again.error.code == "access_denied"
     assert not control.forget_if_never_was(again, without_token)
-    assert [status.id for status in control.statuses(ours)] == [again.id]
+    assert [status.id for status in looking.statuses(ours)] == [again.id]
 
 
 def test_one_that_was_started_again_meanwhile_is_kept(ours: Settings) -> None:

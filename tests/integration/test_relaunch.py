@@ -17,7 +17,7 @@ from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground
 from app.tabs.relaunch import Relaunch
 from app.views.remedy import Kind
-from spaces_runner import control, secrets
+from spaces_runner import control, looking, secrets
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.store.records import Space
@@ -42,7 +42,7 @@ def space_id(settings: Settings) -> str:
     )
     for each in (replace(request, name=None), request):
         begun = control.start(each, settings)
-        assert control.wait(begun, settings, timeout=60).error is not None
+        assert looking.wait(begun, settings, timeout=60).error is not None
     return begun
 
 
@@ -67,7 +67,7 @@ def apply(settings: Settings, kind: Kind, space_id: str, name: str = "", value: 
 
 def ended(settings: Settings, space_id: str) -> Space:
     """The Space as the store has it, once its new run has ended, as every run of it does."""
-    assert control.wait(space_id, settings, timeout=60).error is not None
+    assert looking.wait(space_id, settings, timeout=60).error is not None
     return Store(settings).space(space_id)
 
 
@@ -79,7 +79,7 @@ def test_another_python_changes_nothing_else(settings: Settings, space_id: str) 
     assert after == replace(before, options=replace(before.options, python="3.10"))
     assert Store(settings).run(space_id).id != first
     assert dict(secrets.read(settings, space_id)) == KEPT
-    assert len(control.statuses(settings)) == 2
+    assert len(looking.statuses(settings)) == 2
 
 
 def test_a_secret_joins_those_there_are(settings: Settings, space_id: str) -> None:
@@ -88,7 +88,7 @@ def test_a_secret_joins_those_there_are(settings: Settings, space_id: str) -> No
     after = ended(settings, space_id)
     assert after == replace(before, options=replace(before.options, secret_names=("API_KEY", "HF_TOKEN")))
     assert dict(secrets.read(settings, space_id)) == {**KEPT, "HF_TOKEN": "hf_secret"}
-    assert len(control.statuses(settings)) == 2
+    assert len(looking.statuses(settings)) == 2
 
 
 @pytest.mark.parametrize(("name", "value", "words"), [("HF_TOKEN", "", "no value"), ("NOT A NAME", "x", "cannot be")])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from spaces_runner import control
+from spaces_runner import looking, stopping
 from spaces_runner.logfile import dropped, files
 from spaces_runner.ports import PortBlock
 from spaces_runner.process import identify, read_process
@@ -47,7 +47,7 @@ def test_an_app_starts_answers_and_stops(shims: Shims) -> None:
     assert status.share_url is None
     assert status.pid is not None
     assert status.ready_at is not None
-    status = control.stop(shim.id, shims.settings)
+    status = stopping.stop(shim.id, shims.settings)
     assert status.stage is Stage.STOPPED
     assert status.local_url is None
     assert status.error is None
@@ -68,14 +68,14 @@ def test_its_links_lead_to_the_path_that_its_author_names(shims: Shims) -> None:
 def test_stopping_twice_is_no_error(shims: Shims) -> None:
     shim = shims.start(SERVE)
     shim.until_stage(Stage.RUNNING)
-    control.stop(shim.id, shims.settings)
-    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    stopping.stop(shim.id, shims.settings)
+    assert stopping.stop(shim.id, shims.settings).stage is Stage.STOPPED
 
 
 def test_a_stop_before_the_app_answers(shims: Shims) -> None:
     shim = shims.start("import time; time.sleep(60)")
     shim.until_stage(Stage.APP_STARTING)
-    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    assert stopping.stop(shim.id, shims.settings).stage is Stage.STOPPED
     assert shim.family.members() == ()
 
 
@@ -142,7 +142,7 @@ def test_the_environment_is_the_plans_and_the_secrets_are_there(shims: Shims) ->
     assert f"length {len(value)}" in shim.log
     assert "plain [secret] base64 [secret]" in shim.log
     assert "[secret]" in shim.log
-    control.stop(shim.id, shims.settings)
+    stopping.stop(shim.id, shims.settings)
     holders = files_with(value, shims.settings.home_dir)
     assert holders == [str(shims.settings.secrets_dir / f"{shim.id}.json")]
 
@@ -279,7 +279,7 @@ def test_a_restart_keeps_the_address_although_it_was_just_in_use(shims: Shims) -
     url = first.until_stage(Stage.RUNNING).status.local_url
     with httpx.Client(trust_env=False) as visitor:  # its connection is open when the app ends
         assert visitor.get(str(url)).text == "ok"
-        control.stop(first.id, shims.settings)
+        stopping.stop(first.id, shims.settings)
         again = shims.start(SERVE).until_stage(Stage.RUNNING).status
         assert again.local_url == url
     other = shims.start(SERVE, name="other").until_stage(Stage.RUNNING).status
@@ -289,7 +289,7 @@ def test_a_restart_keeps_the_address_although_it_was_just_in_use(shims: Shims) -
 def test_a_restart_is_elsewhere_where_somebody_has_taken_its_port(shims: Shims) -> None:
     first = shims.start(SERVE)
     url = str(first.until_stage(Stage.RUNNING).status.local_url)
-    control.stop(first.id, shims.settings)
+    stopping.stop(first.id, shims.settings)
     with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)):
         again = shims.start(SERVE).until_stage(Stage.RUNNING).status
         assert again.local_url != url
@@ -325,7 +325,7 @@ def test_a_stop_during_the_pause(shims: Shims) -> None:
     shim.until_stage(Stage.RUNNING)
     until(lambda: shim.run.status.restarts == 1)
     begun = time.monotonic()
-    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    assert stopping.stop(shim.id, shims.settings).stage is Stage.STOPPED
     assert time.monotonic() - begun < 3
 
 
@@ -350,7 +350,7 @@ def test_a_nasty_family_is_stopped_within_15_seconds(shims: Shims) -> None:
     shim.until_stage(Stage.RUNNING, timeout=40)
     assert len(shim.family.members()) >= (4 if os.geteuid() == 0 else 3)  # and the storm, where it is just seen
     begun = time.monotonic()
-    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    assert stopping.stop(shim.id, shims.settings).stage is Stage.STOPPED
     assert time.monotonic() - begun < 15
     time.sleep(0.3)
     assert shim.family.members() == ()
@@ -375,7 +375,7 @@ def test_who_drops_mark_session_and_parent_is_stopped_all_the_same(shims: Shims,
     assert away.alive
     if ordinary and os.geteuid() == 0:
         assert Path(f"/proc/{app.pid}").stat().st_uid == Path(f"/proc/{shim.process.pid}").stat().st_uid > 0
-    assert control.stop(shim.id, shims.settings).stage is Stage.STOPPED
+    assert stopping.stop(shim.id, shims.settings).stage is Stage.STOPPED
     assert not away.alive
     assert shim.process.wait(5) == 0
 
@@ -401,19 +401,19 @@ def test_what_a_killed_shim_left_is_swept_by_the_next_face(shims: Shims) -> None
     shim.process.kill()
     shim.process.wait()
     assert shim.family.members()
-    assert control.sweep(shims.settings) == (shim.id,)
+    assert looking.sweep(shims.settings) == (shim.id,)
     assert shim.family.members() == ()
     status = shim.run.status
     assert status.stage is Stage.RUNTIME_ERROR
     assert status.error is not None
     assert status.error.code == "shim_lost"
-    assert control.sweep(shims.settings) == ()
+    assert looking.sweep(shims.settings) == ()
 
 
 def test_a_sweep_leaves_alone_what_runs(shims: Shims) -> None:
     shim = shims.start(SERVE)
     shim.until_stage(Stage.RUNNING)
-    assert control.sweep(shims.settings) == ()
+    assert looking.sweep(shims.settings) == ()
     assert get(shim.run.status.local_url) == "ok"
 
 
@@ -488,7 +488,7 @@ def test_a_long_home_still_has_a_socket(shims: Shims) -> None:
     room = Path(str(shim.run.app and Path(f"/proc/{shim.run.app.pid}/environ").read_bytes().partition(b"_SOCKET=")[2]
                     .partition(b"\0")[0].decode())).parent  # fmt: skip
     assert room.is_dir()
-    control.stop(shim.id, shims.settings)
+    stopping.stop(shim.id, shims.settings)
     assert not room.exists()
 
 

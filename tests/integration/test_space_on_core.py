@@ -14,7 +14,7 @@ import pytest
 from gradio_client import Client
 
 import spaces_runner
-from spaces_runner import control, core, secrets
+from spaces_runner import control, core, looking, secrets
 from spaces_runner.core import Command, CoreStatus
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
@@ -56,7 +56,7 @@ def playground(home: Settings, demo_core: CoreStatus) -> Iterator[SpaceStatus]:
     done = Cli(settings=home)(*words, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     space_id = done.stdout.strip()
-    yield control.status(space_id, home)
+    yield looking.status(space_id, home)
     control.remove(space_id, home)
 
 
@@ -122,12 +122,12 @@ def command_lines() -> list[bytes]:
 
 
 def test_a_model_that_is_not_there_starts_nothing(home: Settings, demo_core: CoreStatus) -> None:
-    before = {status.id for status in control.statuses(home)}
+    before = {status.id for status in looking.statuses(home)}
     done = Cli(settings=home)("run", str(EXAMPLES / "guanaco-playground"), "--name", "other", "--model", "gpt-9")
     assert done.returncode == 1
     assert "no model 'gpt-9'" in done.stderr
     assert "guanaco-7b" in done.stderr
-    assert {status.id for status in control.statuses(home)} == before
+    assert {status.id for status in looking.statuses(home)} == before
 
 
 def test_a_removed_space_has_no_key_any_more(home: Settings, demo_core: CoreStatus) -> None:
@@ -153,8 +153,8 @@ def test_alpaca_lora_loads_the_demo_weights_by_itself(home: Settings) -> None:
     options = RunOptions(share=False, app_args=app_args)
     space_id = control.start(control.Request(ref=ref, options=options), home)
     try:
-        status = control.wait(space_id, home, PATIENCE_S)
-        log = "\n".join(control.log_tail(space_id, home, "run", 40))
+        status = looking.wait(space_id, home, PATIENCE_S)
+        log = "\n".join(looking.log_tail(space_id, home, "run", 40))
         assert status.stage is Stage.RUNNING, f"{status.error}\n{log}"
         client = of(status)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spaces_runner import control
+from spaces_runner import control, looking
 from spaces_runner.errors import UnknownSpace
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
@@ -58,7 +58,7 @@ def launched(case: Case, room: Path, settings: Settings) -> Iterator[SpaceStatus
     """The Space, started and waited for, and removed at the end."""
     space_id = start(case, room, settings)
     try:
-        yield control.wait(space_id, settings, PATIENCE_S)
+        yield looking.wait(space_id, settings, PATIENCE_S)
     finally:
         control.remove(space_id, settings)
 
@@ -80,7 +80,7 @@ class Queue:
             if one.name not in self.started:
                 self.started[one.name] = start(one, self.room, settings)
         try:
-            yield control.wait(self.started[case.name], settings, PATIENCE_S)
+            yield looking.wait(self.started[case.name], settings, PATIENCE_S)
         finally:
             control.remove(self.started[case.name], settings)
 
@@ -103,7 +103,7 @@ def queue(request: pytest.FixtureRequest, room: Path) -> Iterator[Queue]:
 
 def told(status: SpaceStatus, settings: Settings) -> str:
     """All that an owner can read of a Space."""
-    logs = [line for which in ("build", "run") for line in control.log_tail(status.id, settings, which, 200)]
+    logs = [line for which in ("build", "run") for line in looking.log_tail(status.id, settings, which, 200)]
     error = status.error
     return "\n".join([error.message, error.hint, *error.lines, *logs] if error else logs)
 
@@ -114,7 +114,7 @@ def last_launch(case: Case, status: SpaceStatus, settings: Settings) -> SpaceSta
     while not answers(case, status):
         assert time.monotonic() < deadline, status
         time.sleep(0.1)
-        status = control.status(status.id, settings)
+        status = looking.status(status.id, settings)
     return status
 
 
@@ -170,7 +170,7 @@ def test_the_owner_may_want_no_link(room: Path, own_settings: Settings, share: S
     request = control.Request(ref=parse(str(folder), settings), options=RunOptions(share=False))
     space_id = control.start(request, settings)
     try:
-        status = control.wait(space_id, settings, PATIENCE_S)
+        status = looking.wait(space_id, settings, PATIENCE_S)
         assert (status.stage, status.share_url) == (Stage.RUNNING, None)
         assert status.local_url
         check_page(case, status.local_url)

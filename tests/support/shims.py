@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from spaces_runner import control, secrets
+from spaces_runner import looking, secrets
 from spaces_runner.codec import encode
 from spaces_runner.environment import pythons
 from spaces_runner.job import Job
@@ -205,7 +205,7 @@ class Shims:
             if shim.process.poll() is None:
                 shim.process.kill()
             shim.process.wait()
-        control.sweep(self.settings)
+        looking.sweep(self.settings)
 
 
 @pytest.fixture
