@@ -89,7 +89,7 @@ def _run(settings: Settings, options: ServerOptions, hosts: Hosts, listener: soc
             link.start()
 
     try:
-        serve(guard(build_app(settings, options, link), settings, options, hosts, port), listener, started)
+        serve(guard(build_app(settings, options, link), settings, options, hosts), listener, started)
     finally:
         link.stop()
     return 0

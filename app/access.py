@@ -69,11 +69,12 @@ class Request:
     headers: dict[bytes, str]
     hosts: int
     peer: tuple[str, int] | None
+    ours: tuple[str, int] | None  # the address at which the peer called
 
     @classmethod
     def read(cls, scope: Scope) -> Request:
         pairs = scope["headers"]
-        client = scope.get("client")
+        client, server = scope.get("client"), scope.get("server")
         return cls(
             method=scope["method"],
             path=scope["path"],
@@ -81,6 +82,7 @@ class Request:
             headers={name.lower(): value.decode("latin-1") for name, value in pairs},
             hosts=sum(name.lower() == b"host" for name, _ in pairs),
             peer=(client[0], client[1]) if client else None,
+            ours=(server[0], server[1]) if server else None,
         )
 
     @property
@@ -123,7 +125,7 @@ class Request:
         )
 
 
-def _nobody_is_a_space(peer: tuple[str, int]) -> bool:
+def _nobody_is_a_space(peer: tuple[str, int], ours: tuple[str, int]) -> bool:
     return False
 
 
@@ -135,7 +137,7 @@ class Gate:
     token: str = field(repr=False)
     hosts: Hosts
     private: bool = False  # no guests
-    is_space: Callable[[tuple[str, int]], bool] = _nobody_is_a_space
+    is_space: Callable[[tuple[str, int], tuple[str, int]], bool] = _nobody_is_a_space
     uploads: Rates = field(default_factory=guests.upload_rates)
     limiter: Limiter = field(default_factory=Limiter)
     programs: Programs = field(default_factory=Programs)
@@ -157,7 +159,7 @@ class Gate:
             await signin.plain(send, 403, "A page of another site may not use this server.")
         elif request.path in PUBLIC:
             await self._pass(scope, receive, send, host, {"role": "nobody"})
-        elif request.peer is not None and self.is_space(request.peer):
+        elif request.peer is not None and request.ours is not None and self.is_space(request.peer, request.ours):
             await signin.plain(send, 403, "A Space may not use this server.")
         elif request.path == LOGIN and request.method == "POST":
             await self._exchange(request, host, send, await _form_token(receive))

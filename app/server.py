@@ -87,12 +87,12 @@ def _mount(app: FastAPI, page: gr.Blocks, path: str, settings: Settings, who: Wh
     )
 
 
-def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts, port: int) -> Gate:
+def guard(app: ASGIApp, settings: Settings, options: ServerOptions, hosts: Hosts) -> Gate:
     """`app` behind the gate. Only where we are root do Spaces run as users of their own that can be told apart."""
     programs = Programs(KeyFile(keys.path(settings)))
     gate = Gate(app=app, token=options.token, hosts=hosts, private=options.private, programs=programs)
     if os.geteuid() == 0:
-        gate.is_space = space_test(settings.uid_base, port)
+        gate.is_space = space_test(settings.uid_base)
     return gate
 
 

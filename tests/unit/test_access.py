@@ -117,7 +117,7 @@ def test_loopback_names_are_for_callers_on_this_machine(gate: Gate) -> None:
 
 def test_a_space_is_never_the_owner(gate: Gate) -> None:
     headers = cookie_of(gate)
-    gate.is_space = lambda peer: peer[1] == 50123
+    gate.is_space = lambda peer, _: peer[1] == 50123
     assert ask(gate, "/config", headers=headers, client=("127.0.0.1", 50123)).status_code == 403
     bearer = {"authorization": f"Bearer {TOKEN}"}
     assert ask(gate, "/config", headers=bearer, client=("127.0.0.1", 50123)).status_code == 403
