@@ -78,7 +78,8 @@ class Letters:
 class ScriptedEngine:
     """Answers every sequence with "x" until its `max_tokens`, a token for all of them in each step.
 
-    While `gate` is closed no step does anything. `broken`: what the next step raises.
+    While `gate` is closed no step does anything. `broken`: what the next step raises. As with the engine, what was
+    cancelled is cleared up by the next step or `suspend`, and until then it is not idle.
     """
 
     kv_bytes: int = KV
@@ -87,6 +88,7 @@ class ScriptedEngine:
     running: dict[str, tuple[EngineSequence, int]] = field(default_factory=dict)
     seen: list[EngineSequence] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    uncleared: set[str] = field(default_factory=set)
     generated: int = 0
     awake: bool = True
     steppers: set[int] = field(default_factory=set)
@@ -97,7 +99,7 @@ class ScriptedEngine:
 
     @property
     def idle(self) -> bool:
-        return not self.running
+        return not self.running and not self.uncleared
 
     @property
     def stats(self) -> EngineStats:
@@ -123,11 +125,14 @@ class ScriptedEngine:
     def cancel(self, sequence_id: str) -> None:
         with self.lock:
             self.cancelled.append(sequence_id)
-            self.running.pop(sequence_id, None)
+            if self.running.pop(sequence_id, None) is not None:
+                self.uncleared.add(sequence_id)
 
     def step(self) -> bool:
         assert self.awake, "an engine that sleeps is not stepped"
         self.steppers.add(threading.get_ident())
+        with self.lock:
+            self.uncleared.clear()
         if not self.gate.is_set():
             return False
         if self.broken is not None:
@@ -156,6 +161,7 @@ class ScriptedEngine:
             sequence.sink(Failed(error=error))
 
     def suspend(self) -> None:
+        self.uncleared.clear()
         assert self.idle, "only an idle engine is suspended"
         self.awake = False
 

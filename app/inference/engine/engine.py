@@ -132,10 +132,13 @@ class Engine:
             self._intake.close(ticket, Failed(error=error))
 
     def suspend(self) -> None:
-        """Let go of everything on the device but the weights. Raises RuntimeError while there is work."""
+        """Let go of everything on the device but the weights. Raises RuntimeError while there is work.
+
+        What was cancelled since the last step is none: nobody steps any more, so it is cleared up here.
+        """
+        self._take_in()
         if not self.idle:
             raise RuntimeError("an engine with work cannot be suspended")
-        self._take_in()
         self._machine = None
 
     def resume(self) -> None:

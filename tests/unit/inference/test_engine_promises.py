@@ -291,6 +291,25 @@ def test_an_engine_sleeps_and_wakes() -> None:
     assert again.started.reused_tokens == 0
 
 
+def test_an_engine_whose_last_sequence_was_cancelled_sleeps_without_another_step() -> None:
+    engine = new_engine()
+    running, waiting = ask(engine, [5, 6], 30, name="running"), ask(engine, [5, 6], 30, name="waiting")
+    engine.step()
+    said = len(running.events), len(waiting.events)
+    engine.cancel("running")
+    with pytest.raises(RuntimeError, match="work"):
+        engine.suspend()
+    engine.cancel("waiting")
+    engine.suspend()
+    assert engine.idle
+    assert engine.stats.running == engine.stats.waiting == engine.stats.kv_tokens_used == 0
+    assert (len(running.events), len(waiting.events)) == said
+    engine.resume()
+    again = ask(engine, [5, 6], 5)
+    drain(engine)
+    assert again.tokens == generated(tiny_llama(), [5, 6], 5)
+
+
 def test_what_the_arena_takes() -> None:
     model = tiny_llama()
     engine = new_engine(model, kv_tokens=1000, page_tokens=16)

@@ -100,7 +100,7 @@ def test_closing_the_events_cancels_the_sequence() -> None:
                     if isinstance(event, Queued):
                         break
             assert workshop.engines["a"].cancelled == [request.id]
-            assert workshop.engines["a"].idle
+            await until(lambda: workshop.engines["a"].idle)
 
     run(test())
 

@@ -10,8 +10,9 @@ import pytest
 
 from app.inference.errors import GenerationFailed, InferenceError, ModelUnavailable, NoRoom, WeightsMissing
 from app.inference.pool import Options
-from app.inference.types import ModelCard, Residency
+from app.inference.types import ModelCard, Residency, SamplingParams
 from tests.support.inference_core import KV, WEIGHTS, ScriptedEngine, Workshop
+from tests.support.inference_models import new_engine
 from tests.support.inference_pool import EACH, QUICK, events_of, held, pool_of, residency, run, text_of, until
 
 # Nobody waits for a busy model who need not
@@ -94,6 +95,36 @@ def test_a_model_that_sleeps_and_finds_no_room_sleeps_on() -> None:
             assert residency(pool)["a"] is Residency.ASLEEP
             workshop.device.others = 0
             assert text_of(await events_of(pool, "a")) == "xxxx"
+            assert workshop.loads == [("a",)], "it was woken, not loaded again"
+
+    run(test())
+
+
+def test_a_model_whose_last_request_was_cancelled_during_a_step_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        workshop, stepped, ended = Workshop(), threading.Event(), threading.Event()
+        engine = new_engine()
+        step = engine.step
+
+        def long_step() -> bool:
+            worked = step()
+            stepped.set()
+            assert ended.wait(20), "nobody ended the step"
+            return worked
+
+        monkeypatch.setattr(engine, "step", long_step)
+        monkeypatch.setattr(workshop, "make_engine", lambda loaded, kv_bytes: engine)
+        async with pool_of(workshop) as pool:
+            answer = asyncio.create_task(events_of(pool, "a", sampling=SamplingParams(max_tokens=50)))
+            await until(stepped.is_set)
+            answer.cancel()
+            await asyncio.wait({answer})
+            moving = asyncio.create_task(pool.sleep("a"))
+            await asyncio.sleep(0.1)  # it waits for the step by then
+            ended.set()
+            await moving
+            assert residency(pool)["a"] is Residency.ASLEEP
+            await events_of(pool, "a")
             assert workshop.loads == [("a",)], "it was woken, not loaded again"
 
     run(test())
