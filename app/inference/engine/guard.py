@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FULL = "CUDA error: out of memory"  # what a call of CUDA's own says; torch's allocator raises OutOfMemoryError
+# What a call of CUDA's own says, and torch's allocator on the CPU. The one of CUDA raises OutOfMemoryError.
+_FULL = ("CUDA error: out of memory", "DefaultCPUAllocator: can't allocate memory")
 
 
 def guarded(do: Callable[[], T]) -> T | InferenceError:
@@ -40,4 +41,7 @@ def guarded(do: Callable[[], T]) -> T | InferenceError:
 
 
 def is_full(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _FULL in str(error))
+    """Whether it says that a device has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from app.inference.engine.admission import Admission
 from app.inference.engine.detokenise import Decode
 from app.inference.engine.graphs import CudaRecorder
+from app.inference.engine.guard import is_full
 from app.inference.engine.kv import KvStore
 from app.inference.engine.lora import Route
 from app.inference.engine.runner import Runner
@@ -46,7 +45,9 @@ def build(plan: Blueprint) -> Machine:
     """Take memory for keys, values and tables. Raises OutOfMemory."""
     try:
         return _built(plan)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_full(error):
+            raise
         tokens = plan.limits.kv_tokens
         raise OutOfMemory(f"The device has no room for the keys and values of {tokens} tokens.") from error
 

@@ -65,11 +65,22 @@ def _told(error: Exception) -> InferenceError:
     """What whoever waits hears of it."""
     lost = loss_in(error)
     if lost is None and isinstance(error, InferenceError):
-        return error
+        return _without_frames(error)
     _LOG.error("A model could not be moved", exc_info=error)
     told = lost or ModelUnavailable(
         f"The model could not be made ready: {type(error).__name__}: {error}", hint="The core's log says more."
     )
     if told is not error:
         told.__cause__ = error
-    return told
+    return _without_frames(told)
+
+
+def _without_frames(error: InferenceError) -> InferenceError:
+    """Frames hold what had been taken of the device's memory, and a model's last error is kept."""
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None:
+            one.__traceback__ = None
+            left += [one.__cause__, None if one.__context__ is one.__cause__ else one.__context__]
+    return error

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.inference.errors import NoRoom
+from app.inference.errors import NoRoom, OutOfMemory
 from app.inference.loaded import LoadedModel
 from app.inference.pool.ledger import CudaLedger, HostLedger, Lease
 from app.inference.pool.tools import Ledger, OnProgress, Parked, Tools
@@ -42,8 +42,6 @@ def tools(device: str, threads: int | None = None, lease: Lease | None = None) -
 
 def make_engine(loaded: LoadedModel, kv_bytes: int) -> Engine:
     """An engine whose cache takes `kv_bytes` at most, and no more than it can use. Raises NoRoom."""
-    import torch
-
     from app.inference.engine import Engine, Limits, kv_bytes_per_token
 
     each, page = kv_bytes_per_token(loaded), PAGE_TOKENS[loaded.device.type]
@@ -56,8 +54,8 @@ def make_engine(loaded: LoadedModel, kv_bytes: int) -> Engine:
         )
     try:
         return Engine(loaded, Limits(kv_tokens=tokens, page_tokens=page))
-    except torch.OutOfMemoryError as error:
-        raise NoRoom(f"The device has no room for {tokens} tokens of text: {error}") from error
+    except OutOfMemory as error:
+        raise NoRoom(error.message, hint="Take a smaller precision, or stop what else uses the device.") from error
 
 
 def _prepare(threads: int | None) -> None:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable, NoRoom, ShuttingDown
+from app.inference.errors import (
+    DeviceLost,
+    InferenceError,
+    ModelUnavailable,
+    NoRoom,
+    OutOfMemory,
+    ShuttingDown,
+)
 from app.inference.pool.lane import Lane
 from app.inference.pool.measures import Measures
 from app.inference.pool.options import Options
@@ -66,6 +73,7 @@ class Moves:
         """It did not come. One that sleeps, and found no room, sleeps on."""
         if isinstance(error, NoRoom) and seat.engine is not None:
             seat.state, seat.error, seat.doing, seat.promised = Residency.ASLEEP, error, "", 0
+            await self._lane.run(self._tools.release)
             await self._tell()
             return
         try:
@@ -83,23 +91,27 @@ class Moves:
 
     async def sleep(self, seat: Seat) -> None:
         """An empty seat's. Without room in the host's memory it is let go."""
-        engine, loaded, park = seat.engine, seat.loaded, self._tools.park
-        if engine is None or loaded is None:
+        engine = seat.engine
+        if engine is None:
             return
-        if park is not None and not await self._host_has(seat.weight_bytes):
+        if self._tools.park is not None and not await self._host_has(seat.weight_bytes):
             await self.let_go(seat)
             return
         try:
             await self._lane.run(partial(self._worker.remove, engine))
             await self._lane.run(engine.suspend)
-            if park is not None:
-                seat.parked = await self._lane.run(partial(park, loaded))
+            await self._park(seat)
         except ModelUnavailable:  # logged already
             await self.let_go(seat)
             return
         seat.state = Residency.ASLEEP
         await self._lane.run(self._tools.release)
         await self._tell()
+
+    async def _park(self, seat: Seat) -> None:
+        """Its weights to the host's memory, where they are not there already and the device has its own."""
+        if self._tools.park is not None and seat.loaded is not None and seat.parked is None:
+            seat.parked = await self._lane.run(partial(self._tools.park, seat.loaded))
 
     async def let_go(self, seat: Seat) -> None:
         """An empty seat's, or a broken one's."""
@@ -135,16 +147,20 @@ class Moves:
         return None
 
     async def _wake(self, seat: Seat) -> Seat | None:
-        engine, parked = seat.engine, seat.parked
+        engine = seat.engine
         if engine is None:
             raise ModelUnavailable(f"{seat.title} was lost while it slept.", hint="Try again.")
         if (busy := await self._lease(seat, seat.weight_bytes + seat.kv_bytes)) is not None:
             return busy
         seat.doing = "waking up"
-        if parked is not None:
-            await self._lane.run(parked.restore)
-            seat.parked = None
-        await self._lane.run(engine.resume)
+        try:
+            if seat.parked is not None:
+                await self._lane.run(seat.parked.restore)
+                seat.parked = None
+            await self._lane.run(engine.resume)
+        except OutOfMemory as full:  # more was in use than the ledger knows of
+            await self._park(seat)
+            raise NoRoom(f"{seat.title} sleeps on. {full.message}", hint="Stop what else uses the device.") from full
         self._worker.add(engine)
         return None
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from app.inference.errors import OutOfMemory
 from app.inference.loaded import LoadedModel
 
 _OPEN = ("bitsandbytes.",)  # packages whose objects hold tensors of weights in plain attributes
@@ -67,16 +68,16 @@ class ParkedWeights:
         return self._block.bytes.nbytes
 
     def restore(self) -> None:
-        """Put them back. Raises torch.OutOfMemoryError with nothing moved when the device has no room."""
+        """Put them back. Raises OutOfMemory with nothing moved when the device has no room."""
         grown: list[torch.UntypedStorage] = []
         try:
             for storage, size in zip(self._storages, self._sizes, strict=True):
                 storage.resize_(size)
                 grown.append(storage)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             for storage in grown:
                 storage.resize_(0)
-            raise
+            raise OutOfMemory(f"The device has no room for weights of {sum(self._sizes)} bytes.") from error
         for storage, host in zip(self._storages, self._parts(), strict=True):
             _bytes_of(storage).copy_(host, non_blocking=True)
         _finish(self._device)

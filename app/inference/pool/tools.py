@@ -43,7 +43,8 @@ class Engine(Protocol):
     def step(self) -> bool: ...
     def fail_all(self, error: InferenceError) -> None: ...
     def suspend(self) -> None: ...
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Raises OutOfMemory, and is suspended still."""
 
 
 class Ledger(Protocol):
@@ -64,7 +65,8 @@ class Parked(Protocol):
 
     @property
     def nbytes(self) -> int: ...
-    def restore(self) -> None: ...
+    def restore(self) -> None:
+        """Back to the device. Raises OutOfMemory with nothing moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Sequence
 
 import pytest
+import torch
 
-from app.inference.errors import GenerationFailed, InferenceError, ModelUnavailable, NoRoom, WeightsMissing
+from app.inference.errors import (
+    GenerationFailed,
+    InferenceError,
+    ModelUnavailable,
+    NoRoom,
+    OutOfMemory,
+    WeightsMissing,
+)
+from app.inference.loaded import LoadedModel
 from app.inference.pool import Options
 from app.inference.types import ModelCard, Residency, SamplingParams
-from tests.support.inference_core import KV, WEIGHTS, ScriptedEngine, Workshop
+from tests.support.inference_core import KV, WEIGHTS, PretendParked, ScriptedEngine, Workshop
 from tests.support.inference_models import new_engine
 from tests.support.inference_pool import EACH, QUICK, events_of, held, pool_of, residency, run, text_of, until
 
@@ -126,6 +136,50 @@ def test_a_model_whose_last_request_was_cancelled_during_a_step_sleeps(monkeypat
             assert residency(pool)["a"] is Residency.ASLEEP
             await events_of(pool, "a")
             assert workshop.loads == [("a",)], "it was woken, not loaded again"
+
+    run(test())
+
+
+@pytest.mark.parametrize("where, own_memory", [("restore", True), ("resume", True), ("resume", False)])
+def test_a_model_that_sleeps_and_finds_the_device_full_sleeps_on(where: str, own_memory: bool) -> None:
+    def full(*_: object) -> None:
+        raise OutOfMemory("The device is full.")
+
+    async def test() -> None:
+        workshop = Workshop(own_memory=own_memory)
+        async with pool_of(workshop) as pool:
+            await events_of(pool, "a")
+            await pool.sleep("a")
+            with pytest.MonkeyPatch.context() as patch:
+                owner = PretendParked if where == "restore" else workshop.engines["a"]
+                patch.setattr(owner, where, full)
+                with pytest.raises(NoRoom, match=r"sleeps on\. The device is full"):
+                    await events_of(pool, "a")
+            assert residency(pool)["a"] is Residency.ASLEEP
+            assert len(workshop.device.parked) == own_memory
+            assert workshop.device.told[-1] == (0 if own_memory else WEIGHTS)
+            assert text_of(await events_of(pool, "a")) == "xxxx"
+            assert workshop.loads == [("a",)], "it was woken, not loaded again"
+
+    run(test())
+
+
+def test_what_a_failed_load_had_taken_is_not_held_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    held_by: list[weakref.ref[torch.Tensor]] = []
+
+    def load(*_: object) -> LoadedModel:
+        taken = torch.zeros(8)
+        held_by.append(weakref.ref(taken))
+        raise WeightsMissing("There are none.")
+
+    async def test() -> None:
+        workshop = Workshop()
+        monkeypatch.setattr(workshop, "load", load)
+        async with pool_of(workshop) as pool:
+            with pytest.raises(WeightsMissing):
+                await pool.load("a")
+            assert residency(pool)["a"] is Residency.FAILED
+            assert [ref() for ref in held_by] == [None]
 
     run(test())
 

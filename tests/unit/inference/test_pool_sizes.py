@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 
 from app.inference import catalog
 from app.inference.catalog import Preset
+from app.inference.engine import kv_bytes_per_token
+from app.inference.errors import NoRoom
 from app.inference.pool.hardware import device_of, preset_for
 from app.inference.pool.ledger import CUDA_RESERVE
-from app.inference.pool.local import PAGE_TOKENS
+from app.inference.pool.local import PAGE_TOKENS, make_engine
 from app.inference.pool.sizing import CEILING, in_gib, kv_share
+from app.inference.types import Family
 from spaces_runner.types import Gpu
+from tests.support.inference_models import loaded, tiny_llama
 
 GIB, MIB = 1024**3, 1024**2
 GUIDE = Path(__file__).parents[3] / "docs/how-to/own-models.md"
@@ -137,3 +141,10 @@ def test_auto_goes_by_what_the_gpu_holds_and_says_so(card: Gpu | None, preset: P
 
 def test_the_device_is_the_gpu_or_the_cpu() -> None:
     assert (device_of(None), device_of(gpu(8))) == ("cpu", "cuda:0")
+
+
+def test_a_cache_that_the_device_has_no_memory_for_is_no_room() -> None:
+    more_than_there_is = 1 << 50
+    model = loaded(tiny_llama(), Family.LLAMA, context=more_than_there_is)
+    with pytest.raises(NoRoom, match="no room for the keys and values"):
+        make_engine(model, more_than_there_is * kv_bytes_per_token(model))
