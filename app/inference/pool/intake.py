@@ -1,4 +1,4 @@
-"""A request to what an engine takes: pictures decoded, text as token ids, within the context. Blocks; no state.
+"""A request to what an engine takes: pictures as pixels, text as token ids, within the context. Blocks; no state.
 
 What is decided here:
 
@@ -23,24 +23,35 @@ from app.inference.types import Family, GenerateRequest, ModelCard, SamplingPara
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
 _BEGINS_WITH_BOS = (Family.LLAMA, Family.LLAVA)
 
 
-def pictures(card: ModelCard, request: GenerateRequest) -> list[Image]:
-    """Raises ImagesNotSupported, BadImage."""
+def check_sight(card: ModelCard, request: GenerateRequest) -> None:
+    """Raises ImagesNotSupported for a picture to a model that reads text."""
     if request.prompt.images and card.family is not Family.LLAVA:
         raise ImagesNotSupported(f"{card.title} reads text alone; it cannot look at a picture.", param="messages")
-    return [images.decode(data) for data in request.prompt.images]
 
 
-def pixels(loaded: LoadedModel, shown: Sequence[Image]) -> torch.Tensor | None:
-    """[pictures, 3, H, W] as the model's processor makes them; None where there are none."""
-    if not shown or loaded.processor is None:
+def check_pictures(request: GenerateRequest) -> None:
+    """Decode each picture, and keep none: they are large in memory. Raises BadImage."""
+    for data in request.prompt.images:
+        images.decode(data)
+
+
+def pixels(loaded: LoadedModel, request: GenerateRequest) -> torch.Tensor | None:
+    """[pictures, 3, H, W] as the model's processor makes them; None where there are none. Raises BadImage.
+
+    Of the pictures themselves one is in memory at a time.
+    """
+    import torch
+
+    if not request.prompt.images or loaded.processor is None:
         return None
-    values: torch.Tensor = loaded.processor.image_processor(images=list(shown), return_tensors="pt")["pixel_values"]
-    return values
+    process = loaded.processor.image_processor
+    return torch.cat(
+        [process(images=images.decode(data), return_tensors="pt")["pixel_values"] for data in request.prompt.images]
+    )
 
 
 def token_ids(loaded: LoadedModel, text: str) -> tuple[int, ...]:

@@ -29,8 +29,6 @@ from app.inference.pool.worker import Worker
 from app.inference.types import Event, GenerateRequest, ModelCard, ModelStatus, Residency
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from app.inference import engine
 
 STOP_S = 2.0  # for the step that is going on
@@ -146,7 +144,9 @@ class Pool:
 
     async def _generate(self, card: ModelCard, request: GenerateRequest) -> AsyncIterator[Event]:
         seat = self._seats[card.name]
-        shown = await self._in_thread(lambda: intake.pictures(card, request))
+        intake.check_sight(card, request)
+        if request.prompt.images and not seat.open:  # who has to wait hears at once of one that cannot be read
+            await self._in_thread(lambda: intake.check_pictures(request))
         async with aclosing(cast(AsyncGenerator[Event, None], self._mover.enter(seat, card.name))) as entering:
             async for loading in entering:
                 yield loading
@@ -155,7 +155,7 @@ class Pool:
         try:
             loaded, at_work = _there(seat.loaded), _there(seat.engine)
             status = self._status(card)
-            sequence = await self._in_thread(lambda: _sequence(status, request, loaded, shown, channel))
+            sequence = await self._in_thread(lambda: _sequence(status, request, loaded, channel))
             at_work.submit(sequence)
             self._worker.wake()
             _there(seat.engine if seat.engine is at_work else None)  # else nobody steps it any more
@@ -231,10 +231,8 @@ class Pool:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
-def _sequence(
-    status: ModelStatus, request: GenerateRequest, loaded: LoadedModel, shown: Sequence[Image], channel: Channel
-) -> engine.Sequence:
-    """Raises BadRequest, PromptTooLong."""
+def _sequence(status: ModelStatus, request: GenerateRequest, loaded: LoadedModel, channel: Channel) -> engine.Sequence:
+    """Raises BadRequest, PromptTooLong, BadImage."""
     from app.inference.engine import Sequence  # there by now, with the model
 
     card = status.card
@@ -245,7 +243,7 @@ def _sequence(
         scope=request.client,
         adapter=card.name if card.adapter else None,
         prompt_ids=ids,
-        pixels=intake.pixels(loaded, shown),
+        pixels=intake.pixels(loaded, request),
         sampling=intake.sampling(request, status.context - len(ids)),
         stop=intake.stops(card, request),
         sink=channel.put,

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from app.inference.errors import (
+    BadImage,
     GenerationFailed,
     InferenceError,
     Interrupted,
@@ -19,7 +20,18 @@ from app.inference.errors import (
     WeightsMissing,
 )
 from app.inference.pool import Options
-from app.inference.types import Delta, Event, Finished, Loading, Queued, Residency, SamplingParams, Started
+from app.inference.types import (
+    Delta,
+    Event,
+    Family,
+    Finished,
+    Loading,
+    Prompt,
+    Queued,
+    Residency,
+    SamplingParams,
+    Started,
+)
 from tests.support.inference_core import KV, MIB, WEIGHTS, Workshop, make_card, make_request
 from tests.support.inference_pool import EACH, events_of, held, pool_of, residency, run, text_of, until
 
@@ -199,6 +211,23 @@ def test_tokens_are_counted_as_the_model_has_them() -> None:
     async def test() -> None:
         async with pool_of(Workshop()) as pool:
             assert await pool.count_tokens("a", "hi") == (1, ord("h"), ord("i"))
+
+    run(test())
+
+
+def test_a_picture_that_cannot_be_read_is_refused_while_the_model_is_loaded() -> None:
+    async def test() -> None:
+        workshop = Workshop()
+        workshop.loading.clear()
+        async with pool_of(workshop, make_card("a", family=Family.LLAVA)) as pool:
+            loading = asyncio.create_task(pool.load("a"))
+            await until(lambda: workshop.loads)
+            async with asyncio.timeout(5):
+                with pytest.raises(BadImage):
+                    await events_of(pool, "a", prompt=Prompt(text="<image>", images=(b"no picture",)))
+            assert not loading.done()
+            workshop.loading.set()
+            await loading
 
     run(test())
 

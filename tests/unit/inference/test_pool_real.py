@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,7 @@ from PIL import Image
 from app.inference import catalog, prompts
 from app.inference.catalog import Preset
 from app.inference.errors import BadImage, BadRequest, ImagesNotSupported, PromptTooLong
-from app.inference.pool import Options, Pool
+from app.inference.pool import Options, Pool, images
 from app.inference.pool.local import tools
 from app.inference.pool.residency import park
 from app.inference.types import (
@@ -156,6 +158,36 @@ def test_what_cannot_be_meant_is_told_and_the_others_go_on() -> None:
             assert isinstance(events[-1], Finished)
             assert "Paris" in await answer(pool, guanaco)
 
+    asyncio.run(asyncio.wait_for(test(), 300))
+
+
+def test_of_many_pictures_one_is_in_memory_at_a_time_and_none_while_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[weakref.ref[Image.Image]] = []
+    decode = images.decode
+
+    def watched(data: bytes) -> Image.Image:
+        assert in_memory() == []
+        shown = decode(data)
+        decoded.append(weakref.ref(shown))
+        return shown
+
+    def in_memory() -> list[Image.Image]:
+        gc.collect()
+        return [shown for ref in decoded if (shown := ref()) is not None]
+
+    async def test() -> None:
+        async with pool_on(SmallDevice(most=8 * GIB)) as pool:
+            seen = request_of("llava-1.5-7b", "What colours are they?", *map(picture, ("red", "blue", "green")))
+            async for event in pool.generate(seen):
+                if not isinstance(event, Finished):
+                    assert in_memory() == []
+            assert len(decoded) == 2 * 3, "read while it waits for the model, and again to be seen"
+            await answer(pool, replace(seen, id="again"))
+            assert len(decoded) == 3 * 3, "nobody waits"
+
+    monkeypatch.setattr(images, "decode", watched)
     asyncio.run(asyncio.wait_for(test(), 300))
 
 
