@@ -5,7 +5,8 @@ What is decided here:
 * The prompt of a LLaMA or a LLaVA begins with its tokenizer's bos token, once. The loader leaves a tokenizer without
   one where the model was trained without; MPT has none.
 * A prompt that leaves no room for an answer is an error, with both numbers. With `truncate` its beginning is dropped
-  instead, as the TGI protocol says: at most `truncate` tokens are kept, and few enough that an answer has room.
+  instead, as the TGI protocol says: at most `truncate` tokens are kept, and few enough that an answer has room. A bos
+  token stays before them where there is room for more than one; pictures are not cut, but refused.
 * The context is the model's, or what its cache holds where that is less.
 * `max_tokens` is a ceiling: where the context is full before, the answer ends there, with the reason "length".
 """
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.inference.errors import BadRequest, ImagesNotSupported, PromptTooLong
+from app.inference.errors import BadRequest, ImagesNotSupported, NotSupported, PromptTooLong
 from app.inference.loaded import LoadedModel
 from app.inference.pool import images
 from app.inference.types import Family, GenerateRequest, ModelCard, SamplingParams
@@ -69,7 +70,8 @@ def token_ids(loaded: LoadedModel, text: str) -> tuple[int, ...]:
 def prompt_ids(loaded: LoadedModel, card: ModelCard, request: GenerateRequest, context: int) -> tuple[int, ...]:
     """The prompt with each picture's one token become as many as the picture has.
 
-    `context`: the tokens that there is room for, prompt and answer together. Raises BadRequest, PromptTooLong.
+    `context`: the tokens that there is room for, prompt and answer together.
+    Raises BadRequest, NotSupported, PromptTooLong.
     """
     count = len(request.prompt.images)
     ids = token_ids(loaded, request.prompt.text)
@@ -77,7 +79,11 @@ def prompt_ids(loaded: LoadedModel, card: ModelCard, request: GenerateRequest, c
         raise BadRequest("The prompt is empty.", param="prompt")
     if card.family is Family.LLAVA:
         ids = _with_pictures(loaded, ids, count)
-    return _within(context, ids, card, request, keep_all=bool(count))
+    if request.truncate is not None:
+        ids = _cut(ids, request, context, loaded.tokenizer.bos_token_id)
+    if len(ids) >= context:
+        raise PromptTooLong(len(ids), context - 1)
+    return ids
 
 
 def sampling(request: GenerateRequest, left: int) -> SamplingParams:
@@ -106,15 +112,20 @@ def _tokens_of_a_picture(vision: object, strategy: str) -> int:
     return side * side + (1 if strategy == "full" else 0)
 
 
-def _within(
-    context: int, ids: tuple[int, ...], card: ModelCard, request: GenerateRequest, *, keep_all: bool
-) -> tuple[int, ...]:
-    if request.truncate is not None and not keep_all:
-        answer = min(request.sampling.max_tokens, max(1, context // 4))
-        keep = min(request.truncate, context - answer)
-        if len(ids) > keep:
-            first = ids[:1] if card.family in _BEGINS_WITH_BOS else ()
-            ids = (first + ids[len(ids) - keep + len(first) :])[:keep]
-    if len(ids) >= context:
-        raise PromptTooLong(len(ids), context - 1)
-    return ids
+def _cut(ids: tuple[int, ...], request: GenerateRequest, context: int, bos: int | None) -> tuple[int, ...]:
+    """Its end, as `truncate` says. Raises NotSupported where pictures would have to be cut."""
+    most = request.truncate or 0
+    if request.prompt.images:
+        if len(ids) > most:
+            raise NotSupported(
+                f"The prompt has {len(ids)} tokens with its pictures, and is not cut to {most}.",
+                hint="Leave truncate out, or send fewer pictures.",
+                param="truncate",
+            )
+        return ids
+    answer = min(request.sampling.max_tokens, max(1, context // 4))
+    keep = min(most, context - answer)
+    if len(ids) <= keep:
+        return ids
+    first = ids[:1] if keep > 1 and ids[0] == bos else ()
+    return first + ids[len(ids) - keep + len(first) :]

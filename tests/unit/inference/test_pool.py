@@ -32,7 +32,7 @@ from app.inference.types import (
     SamplingParams,
     Started,
 )
-from tests.support.inference_core import KV, MIB, WEIGHTS, Workshop, make_card, make_request
+from tests.support.inference_core import KV, MIB, WEIGHTS, Letters, Workshop, make_card, make_request
 from tests.support.inference_pool import EACH, events_of, held, pool_of, residency, run, text_of, until
 
 # Events
@@ -181,6 +181,22 @@ def test_truncation_leaves_room_for_an_answer() -> None:
             (sequence,) = workshop.engines["a"].seen
             assert (len(sequence.prompt_ids), sequence.sampling.max_tokens) == (48, 16)
 
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "bos, truncate, kept", [(1, 3, (1, ord("y"), ord("z"))), (1, 1, (ord("z"),)), (None, 3, tuple(map(ord, "xyz")))]
+)
+def test_of_what_is_cut_the_beginning_stays_where_it_is_a_bos(
+    bos: int | None, truncate: int, kept: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        workshop = Workshop()
+        async with pool_of(workshop) as pool:
+            await events_of(pool, "a", text="uvwxyz", truncate=truncate)
+            assert workshop.engines["a"].seen[0].prompt_ids == kept
+
+    monkeypatch.setattr(Letters, "bos_token_id", bos)
     run(test())
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.inference import catalog, prompts
 from app.inference.catalog import Preset
-from app.inference.errors import BadImage, BadRequest, ImagesNotSupported, PromptTooLong
+from app.inference.errors import BadImage, BadRequest, ImagesNotSupported, NotSupported, PromptTooLong
 from app.inference.pool import Options, Pool, images
 from app.inference.pool.local import tools
 from app.inference.pool.residency import park
@@ -203,6 +203,9 @@ def test_a_picture_is_seen_and_a_broken_one_is_told() -> None:
                 await answer(pool, request_of("llava-1.5-7b", "What is it?", b"no picture"))
             with pytest.raises(BadRequest, match="places for pictures"):
                 await answer(pool, replace(seen, id="two", prompt=replace(seen.prompt, images=(picture("red"),) * 2)))
-            assert await answer(pool, seen) == "".join(event.text for event in events if isinstance(event, Delta))
+            with pytest.raises(NotSupported, match=f"{started.prompt_tokens} tokens with its pictures"):
+                await answer(pool, replace(seen, id="cut", truncate=started.prompt_tokens - 1))
+            again = await answer(pool, replace(seen, id="whole", truncate=started.prompt_tokens))
+            assert again == "".join(event.text for event in events if isinstance(event, Delta))
 
     asyncio.run(asyncio.wait_for(test(), 300))
