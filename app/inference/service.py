@@ -29,7 +29,7 @@ class Service(Protocol):
     async def count_tokens(self, model: str, text: str) -> tuple[int, ...]:
         """The token ids of `text` as the model's tokenizer has them, special tokens included.
 
-        Raises UnknownModel, ModelUnavailable, and NotSupported for a model that is served elsewhere.
+        Raises UnknownModel, ModelUnavailable, Overloaded, and NotSupported for a model that is served elsewhere.
         """
 
     async def load(self, model: str) -> None:

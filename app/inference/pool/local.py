@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from app.inference.errors import NoRoom, OutOfMemory
 from app.inference.loaded import LoadedModel
 from app.inference.pool.ledger import CudaLedger, HostLedger, Lease
+from app.inference.pool.options import MAX_WAITING
 from app.inference.pool.tools import Ledger, OnProgress, Parked, Tools
 from app.inference.types import ModelCard
 
@@ -53,7 +54,7 @@ def make_engine(loaded: LoadedModel, kv_bytes: int) -> Engine:
             hint="Take a smaller precision, or stop what else uses the device.",
         )
     try:
-        return Engine(loaded, Limits(kv_tokens=tokens, page_tokens=page))
+        return Engine(loaded, Limits(kv_tokens=tokens, page_tokens=page, max_waiting=MAX_WAITING))
     except OutOfMemory as error:
         raise NoRoom(error.message, hint="Take a smaller precision, or stop what else uses the device.") from error
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable, NoRoom, ShuttingDown
+from app.inference.errors import DeviceLost, InferenceError, ModelUnavailable, NoRoom, Overloaded, ShuttingDown
 from app.inference.pool.moves import Moves
 from app.inference.pool.options import FORGET, Options
 from app.inference.pool.seat import Seat
@@ -36,6 +36,7 @@ class Mover:
         """`on_lost` is called in the loop when a move finds that the device computes no more."""
         self._seats, self._options = tuple(seats), options
         self._moves = Moves(self._seats, tools, worker, options, on_lost)
+        self._closed_because: InferenceError | None = None
         self._moving = asyncio.Lock()
         self._changed = asyncio.Event()
         self._bringing: dict[Seat, asyncio.Task[None]] = {}
@@ -46,8 +47,12 @@ class Mover:
     async def enter(self, seat: Seat, model: str) -> AsyncIterator[Loading]:
         """Go in, once the seat is resident; while it is not, what is being done. Who was let in must `leave`.
 
-        Raises ModelUnavailable when it cannot be brought in; the next caller tries again.
+        Raises ModelUnavailable when it cannot be brought in; the next caller tries again. Raises Overloaded at once
+        where as many wait as its engine will take.
         """
+        if not seat.open and seat.outside >= self._options.max_waiting:
+            waiting = f"{seat.outside} requests are waiting for the model; the queue is full."
+            raise Overloaded(waiting, retry_after=self._options.busy_retry_s)
         seat.outside += 1
         try:
             told: Loading | None = None
@@ -55,7 +60,7 @@ class Mover:
                 bringing = self._bring_soon(seat)
                 done, _ = await asyncio.wait({bringing}, timeout=self._options.tick_s)
                 if done:
-                    _outcome(bringing)
+                    self._outcome(bringing)
                     continue
                 what = seat.doing or "waiting for its turn"
                 loading = Loading(model=model, what=what, fraction=seat.fraction)
@@ -78,7 +83,7 @@ class Mover:
         """Returns when it is resident."""
         bringing = self._bring_soon(seat)
         await asyncio.wait({bringing})
-        _outcome(bringing)
+        self._outcome(bringing)
 
     async def sleep(self, seat: Seat) -> None:
         await self._whole(self._sleep_when_empty(seat))
@@ -119,8 +124,13 @@ class Mover:
                 await self._moves.let_go(seat)
         self._changed.set()
 
-    def close(self) -> None:
-        """Begin nothing more; what is being loaded is given up at its next report of progress."""
+    def close(self, because: InferenceError | None = None) -> None:
+        """Begin nothing more; what is being loaded is given up at its next report of progress.
+
+        `because`: what those hear who wait for a model; ShuttingDown where nothing is said. The first reason counts.
+        """
+        if not self._moves.closing:
+            self._closed_because = because
         self._moves.closing = True
         for task in self._bringing.values():
             task.cancel()
@@ -129,12 +139,18 @@ class Mover:
 
     def _bring_soon(self, seat: Seat) -> asyncio.Task[None]:
         if self._moves.closing:
-            raise ShuttingDown
+            raise self._closed_because or ShuttingDown
         task = self._bringing.get(seat)
         if task is None or task.done():
             task = self._bringing[seat] = asyncio.create_task(self._bring(seat))
             task.add_done_callback(_looked_at)
         return task
+
+    def _outcome(self, bringing: asyncio.Task[None]) -> None:
+        """Raises what it ended with."""
+        if bringing.cancelled():
+            raise self._closed_because or ShuttingDown
+        bringing.result()
 
     async def _bring(self, seat: Seat) -> None:
         await self._until(lambda: not seat.leaving, None)  # whoever moves it is to be done first
@@ -217,13 +233,6 @@ class Mover:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _outcome(task: asyncio.Task[None]) -> None:
-    """Raises what the task ended with."""
-    if task.cancelled():
-        raise ShuttingDown
-    task.result()
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

@@ -214,7 +214,7 @@ class Pool:
     def _lose(self, error: DeviceLost) -> None:
         """Every model of the device is gone with it, and cannot even be let go of."""
         self._closing = True
-        self._mover.close()
+        self._mover.close(error)
         for seat in dict.fromkeys(self._seats.values()):
             for channel in tuple(seat.channels):
                 channel.fail(error)

@@ -15,6 +15,7 @@ from app.inference.errors import (
     Interrupted,
     ModelUnavailable,
     NoRoom,
+    Overloaded,
     PromptTooLong,
     UnknownModel,
     WeightsMissing,
@@ -129,6 +130,23 @@ def test_a_slow_reader_finds_the_rest_in_one_delta() -> None:
             deltas = [event for event in events if isinstance(event, Delta)]
             assert len(deltas) == 1
             assert (deltas[0].text, len(deltas[0].tokens)) == ("x" * 50, 50)
+
+    run(test())
+
+
+def test_more_than_the_queue_holds_are_refused_while_the_model_is_loaded() -> None:
+    async def test() -> None:
+        workshop = Workshop()
+        workshop.loading.clear()
+        async with pool_of(workshop, options=Options(tick_s=0.01, max_waiting=3)) as pool:
+            waiting = [asyncio.create_task(events_of(pool, "a", id=f"{number}")) for number in range(3)]
+            await until(lambda: pool.status()[0].waiting == 3)
+            with pytest.raises(Overloaded, match="3 requests are waiting") as caught:
+                await anext(pool.generate(make_request("a")))  # before any event, while it can have a status
+            assert caught.value.retry_after >= 1
+            workshop.loading.set()
+            assert [text_of(await answer) for answer in waiting] == ["xxxx"] * 3
+            assert text_of(await events_of(pool, "a")) == "xxxx"
 
     run(test())
 

@@ -52,6 +52,28 @@ def test_all_models_of_a_lost_device_are_told_and_then_the_process_is_to_end() -
     run(test())
 
 
+def test_who_waits_for_another_model_hears_of_the_loss_too() -> None:
+    async def test() -> None:
+        workshop = Workshop(prepare=held("a"))
+        pool = Pool((make_card("a"), make_card("b")), workshop.tools())
+        await pool.start()
+        try:
+            running = asyncio.create_task(events_of(pool, "a"))
+            await until(lambda: "a" in workshop.engines and workshop.engines["a"].running)
+            workshop.loading.clear()
+            waiting = [asyncio.create_task(events_of(pool, "b")), asyncio.create_task(pool.load("b"))]
+            await until(lambda: len(workshop.loads) == 2)
+            workshop.engines["a"].broken = DeviceLost("The device failed.")
+            workshop.engines["a"].gate.set()
+            outcomes = await asyncio.gather(running, *waiting, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [DeviceLost] * 3
+        finally:
+            workshop.loading.set()
+            await pool.close()
+
+    run(test())
+
+
 @pytest.mark.parametrize("load", [lost, misread])
 def test_a_load_that_finds_the_device_lost_says_so_and_the_process_is_to_end(load: Callable[..., Any]) -> None:
     async def test() -> None:
