@@ -113,11 +113,6 @@ class KvStore:
         """Tokens promised to running sequences."""
         return (self._total - self._pages.free - self._reclaimable()) * self._page
 
-    @property
-    def parked(self) -> int:
-        """Tokens of parked prefixes."""
-        return sum(len(parked.ids) for parked in self._parked)
-
     def admit(self, namespace: Hashable, ids: Ids, capacity: int) -> Grant | None:
         """Room for `capacity` tokens that begin with `ids`; None while there is too little of it."""
         source, common = self._match(namespace, ids)

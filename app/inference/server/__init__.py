@@ -2,7 +2,7 @@
 
 from app.inference.server.app import create_app
 from app.inference.server.core import Bounds
-from app.inference.server.keys import AnyOf, Caller, KeyFile, Keys, OneKey, issue, revoke
+from app.inference.server.keys import AnyOf, Caller, KeyFile, Keys, OneKey
 from app.inference.server.listen import Server, UnsafeAddress, bind, bind_file, url
 
 __all__ = [
@@ -17,7 +17,5 @@ __all__ = [
     "bind",
     "bind_file",
     "create_app",
-    "issue",
-    "revoke",
     "url",
 ]

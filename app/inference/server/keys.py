@@ -1,6 +1,7 @@
-"""Who calls: bearer tokens, kept as digests in a file that may change while it is used. Knows no request.
+"""Who calls: bearer tokens, read as digests from a file that may change while it is used. Knows no request.
 
-A token is 256 random bits, so its SHA-256 can be kept: there is nothing to guess. The file is JSON, mode 0600:
+A token is 256 random bits, so its SHA-256 can be kept: there is nothing to guess. Who starts the core writes the file
+(`spaces_runner/core/keys.py`); nothing here does. It is JSON, mode 0600:
 
     {"keys": [{"name": "page", "sha256": "…", "manage": true, "name_clients": true, "made": 1764000000.0}]}
 """
@@ -10,15 +11,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.inference.errors import KeysUnreadable
@@ -103,40 +100,6 @@ class KeyFile:
             self._entries = tuple(_read(self.path).keys)
         self._seen = mark
         return self._entries
-
-
-def issue(path: Path, caller: Caller) -> str:
-    """A new token for `caller`, in place of the one it had. It is shown here only; the file keeps its digest."""
-    token = secrets.token_urlsafe(32)
-    entry = _Entry(
-        name=caller.name, sha256=_digest(token), manage=caller.may_manage, name_clients=caller.may_name_clients
-    )
-    with _changing(path) as file:
-        file.keys = [*(kept for kept in file.keys if kept.name != caller.name), entry]
-    return token
-
-
-def revoke(path: Path, name: str) -> bool:
-    """Take the key of that name out. False where there was none."""
-    with _changing(path) as file:
-        before = len(file.keys)
-        file.keys = [entry for entry in file.keys if entry.name != name]
-        return len(file.keys) < before
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[_File]:
-    """The file's content to be changed; written whole, or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock"), mode=0o600):
-        file = _read(path) if _status(path) else _File()
-        yield file
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(file.model_dump_json(indent=1))
-        partial.replace(path)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -15,17 +15,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.inference.errors import GenerationFailed
 from app.inference.server import (
-    Caller,
     KeyFile,
     Server,
     UnsafeAddress,
     bind,
     bind_file,
     create_app,
-    issue,
-    revoke,
     url,
 )
+from spaces_runner.core import keys
+from spaces_runner.settings import Settings
 from tests.support.inference_server import GUEST, KEYS, TOKEN, ScriptedService, bearer, saying, serving
 
 CHAT = {"model": "alpaca", "messages": [{"role": "user", "content": "Hi"}]}
@@ -88,12 +87,11 @@ def test_a_guest_may_use_and_not_manage(address: str, scripted: ScriptedService)
     assert scripted.residency == {}
 
 
-def test_a_key_that_is_revoked_while_the_server_runs(scripted: ScriptedService, tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
-    token = issue(path, Caller(name="space"))
+def test_a_key_that_is_revoked_while_the_server_runs(scripted: ScriptedService, settings: Settings) -> None:
+    path, token = keys.path(settings), keys.grant(settings, "space")
     with serving(scripted, KeyFile(path)) as address, httpx.Client(base_url=address, headers=bearer(token)) as client:
         assert client.get("/v1/models").status_code == 200
-        revoke(path, "space")
+        keys.revoke(settings, [token])
         assert client.get("/v1/models").status_code == 401
         path.chmod(0o644)
         broken = client.get("/v1/models")

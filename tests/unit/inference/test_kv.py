@@ -38,6 +38,14 @@ def read(kept: KvStore, grant: Grant, tokens: int) -> list[int]:
     return [int(value) for value in kept.arena.keys[0][0, grant.place(tokens, CPU), 0]]
 
 
+def reused(kept: KvStore, *numbers: int) -> int:
+    """How many of these tokens are found in the arena by one who then goes away again."""
+    grant = kept.admit(None, ids(*numbers), len(numbers))
+    assert grant is not None
+    kept.release(grant)
+    return grant.reused
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 6)), max_size=60))
 def test_a_page_is_never_given_out_twice(actions: list[tuple[bool, int]]) -> None:
     pages, held = Pages(20), []
@@ -119,7 +127,6 @@ def test_who_shares_pages_needs_room_for_the_others_alone() -> None:
     asked = [ids(*range(128), 200 + n) for n in range(4)]
     grants = [kept.admit(None, one, 128 + 12 * PAGE) for one in asked]
     assert [grant is not None for grant in grants] == [True, True, False, False]  # 32 pages are left, for 12 each
-    assert kept.parked == 128
     assert kept.used == 128 + 2 * 12 * PAGE
     assert grants[0] is not None
     kept.release(grants[0])
@@ -134,9 +141,11 @@ def test_who_does_not_fit_in_lets_no_prefix_go() -> None:
         grant = kept.admit(None, ids(*range(start, start + 12)), 12)
         assert grant is not None
         kept.park(None, ids(*range(start, start + 12)), grant)
-    assert kept.admit(None, ids(200, 201, 202), 32) is not None
+    running = kept.admit(None, ids(200, 201, 202), 32)
+    assert running is not None
     assert kept.admit(None, ids(*range(12), 50), 36) is None
-    assert kept.parked == 24
+    kept.release(running)
+    assert [reused(kept, *range(start, start + 12), 50) for start in (0, 100)] == [12, 12]
 
 
 @pytest.mark.parametrize("sharing", [False, True])
@@ -182,16 +191,12 @@ def test_the_least_recently_used_makes_room() -> None:
         grant = kept.admit(None, ids(*range(start, start + 20)), 20)
         assert grant is not None
         kept.park(None, ids(*range(start, start + 20)), grant)
-    assert kept.parked == 60
     assert kept.used == 0
     refreshed = kept.admit(None, ids(*range(12)), 12)  # uses the first, lets the second go
     assert refreshed is not None
     assert refreshed.reused == 11
     kept.release(refreshed)
-    assert kept.parked == 40
-    again = kept.admit(None, ids(*range(100, 120)), 20)
-    assert again is not None
-    assert again.reused == 0
+    assert [reused(kept, *range(start, start + 20)) for start in (0, 100, 200)] == [19, 0, 19]
 
 
 def test_who_does_not_fit_beside_those_who_run_waits() -> None:
@@ -216,12 +221,16 @@ def test_a_source_that_is_needed_for_room_is_let_go() -> None:
 
 
 def test_the_next_turn_supersedes_the_one_before() -> None:
-    kept = store()
-    for length in (10, 14, 18):
-        grant = kept.admit(None, ids(*range(length)), length)
+    kept = store(tokens=64)
+    turns = [ids(*range(100, 112)), *(ids(*range(length)) for length in (10, 14, 18))]  # the first is another's
+    for turn in turns:
+        grant = kept.admit(None, turn, len(turn))
         assert grant is not None
-        kept.park(None, ids(*range(length)), grant)
-    assert kept.parked == 18
+        kept.park(None, turn, grant)
+    running = kept.admit(None, ids(200, 201, 202), 32)  # what 12 and 18 leave, and 12, 10, 14 and 18 would not
+    assert running is not None
+    kept.release(running)
+    assert reused(kept, *range(100, 112), 50) == 12
 
 
 @settings(max_examples=60)

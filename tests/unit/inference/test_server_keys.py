@@ -9,62 +9,65 @@ from pathlib import Path
 import pytest
 
 from app.inference.errors import KeysUnreadable
-from app.inference.server import AnyOf, Caller, KeyFile, OneKey, issue, revoke
+from app.inference.server import AnyOf, Caller, KeyFile, OneKey
+from spaces_runner.core import keys as written
+from spaces_runner.settings import Settings
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "core" / "keys.json"
+def path(settings: Settings) -> Path:
+    return written.path(settings)
 
 
-def test_a_token_finds_its_caller(path: Path) -> None:
-    page = Caller(name="page", may_manage=True, may_name_clients=True)
-    first, second = issue(path, page), issue(path, Caller(name="space:owner-one"))
+def test_a_token_finds_its_caller(path: Path, settings: Settings) -> None:
+    first, second = written.grant(settings, "space:owner-one"), written.issue(settings, "laptop")
     keys = KeyFile(path)
-    assert keys.find(first) == page
-    assert keys.find(second) == Caller(name="space:owner-one")
+    assert keys.find(first) == Caller(name="space:owner-one")
+    assert keys.find(second) == Caller(name="program:laptop")
     assert keys.find(first + "x") is None
     assert keys.find("") is None
     assert keys.find("\udcff") is None  # a header's byte that is no character
 
 
-def test_the_file_holds_no_token_and_is_its_owners_alone(path: Path) -> None:
-    token = issue(path, Caller(name="page"))
+def test_a_key_has_the_rights_that_the_file_says(path: Path, settings: Settings) -> None:
+    token = written.grant(settings, "page")
+    file = json.loads(path.read_text())
+    file["keys"][0] |= {"manage": True, "name_clients": True}
+    path.write_text(json.dumps(file))
+    assert KeyFile(path).find(token) == Caller(name="page", may_manage=True, may_name_clients=True)
+
+
+def test_the_file_holds_no_token_and_is_its_owners_alone(path: Path, settings: Settings) -> None:
+    token = written.grant(settings, "page")
     assert token not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert token not in repr(OneKey(token))
 
 
-def test_a_revoked_key_opens_nothing_from_then_on(path: Path) -> None:
-    token, other = issue(path, Caller(name="one")), issue(path, Caller(name="two"))
+def test_a_revoked_key_opens_nothing_from_then_on(path: Path, settings: Settings) -> None:
+    token, other = written.grant(settings, "one"), written.issue(settings, "two")
     keys = KeyFile(path)
     assert keys.find(token)
-    assert revoke(path, "one") is True
+    written.revoke(settings, [token])
     assert keys.find(token) is None
     assert keys.find(other)
-    assert revoke(path, "one") is False
+    written.withdraw(settings, "two")
+    assert keys.find(other) is None
 
 
-def test_a_new_token_takes_the_place_of_the_callers_old_one(path: Path) -> None:
-    old, new = issue(path, Caller(name="one")), issue(path, Caller(name="one", may_manage=True))
-    keys = KeyFile(path)
-    assert keys.find(old) is None
-    assert keys.find(new) == Caller(name="one", may_manage=True)
-
-
-def test_without_a_file_there_are_no_keys(path: Path) -> None:
+def test_without_a_file_there_are_no_keys(path: Path, settings: Settings) -> None:
     keys = KeyFile(path)
     assert keys.find("anything") is None
-    token = issue(path, Caller(name="one"))
+    token = written.grant(settings, "one")
     assert keys.find(token)
     path.unlink()
     assert keys.find(token) is None
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
-def test_a_file_that_others_reach_is_not_believed(path: Path, mode: int) -> None:
-    token = issue(path, Caller(name="one"))
+def test_a_file_that_others_reach_is_not_believed(path: Path, settings: Settings, mode: int) -> None:
+    token = written.grant(settings, "one")
     keys = KeyFile(path)
     assert keys.find(token)
     path.chmod(mode)
@@ -86,8 +89,8 @@ def test_a_file_that_others_reach_is_not_believed(path: Path, mode: int) -> None
         json.dumps({"keys": [], "more": 1}),
     ],
 )
-def test_a_file_that_holds_something_else(path: Path, content: str) -> None:
-    issue(path, Caller(name="one"))
+def test_a_file_that_holds_something_else(path: Path, settings: Settings, content: str) -> None:
+    written.grant(settings, "one")
     path.write_text(content)
     with pytest.raises(KeysUnreadable, match=r"keys\.json holds no keys"):
         KeyFile(path).find("token")
@@ -99,10 +102,10 @@ def test_a_directory_is_no_file(path: Path) -> None:
         KeyFile(path).find("token")
 
 
-def test_many_hands_at_one_file(path: Path) -> None:
+def test_many_hands_at_one_file(path: Path, settings: Settings) -> None:
     tokens: list[str] = []
     threads = [
-        threading.Thread(target=lambda name=f"caller {number}": tokens.append(issue(path, Caller(name=name))))
+        threading.Thread(target=lambda name=f"caller {number}": tokens.append(written.grant(settings, name)))
         for number in range(12)
     ]
     for thread in threads:
@@ -115,8 +118,8 @@ def test_many_hands_at_one_file(path: Path) -> None:
     assert list(path.parent.glob("*partial*")) == []
 
 
-def test_several_sets_are_one(path: Path) -> None:
-    token = issue(path, Caller(name="space"))
+def test_several_sets_are_one(path: Path, settings: Settings) -> None:
+    token = written.grant(settings, "space")
     keys = AnyOf((OneKey("the owner's"), KeyFile(path)))
     assert keys.find("the owner's") == Caller(name="owner", may_manage=True, may_name_clients=True)
     assert keys.find(token) == Caller(name="space")
