@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-
-from filelock import FileLock, Timeout
+import time
 
 from spaces_runner import environment
 from spaces_runner.errors import SpaceBusy
-from spaces_runner.settings import Settings
+from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
 from spaces_runner.types import RefKind, Stage
+
+INSPECTION_S = 24 * 3600.0  # an inspection that began so long ago was killed
 
 
 def prune(store: Store, settings: Settings, *, dry_run: bool, cache: bool) -> dict[str, list[str]]:
@@ -36,45 +36,32 @@ def _caches(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
 
 
 def _mirrors(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
-    """All but those of known Spaces. One that is being fetched is locked, and left for the next time."""
-    from spaces_runner.checkout.mirror import mirror_path
+    """All but those of known Spaces. One that is in use is left for the next time."""
+    from spaces_runner.checkout.mirror import discard, mirror_path
 
+    folders = list(settings.mirrors_dir.glob("*.git"))  # before the Spaces: what one brings meanwhile stays
     spaces = store.spaces()
     keep = {mirror_path(settings, space.ref) for space in spaces if space.ref.kind in (RefKind.HUB, RefKind.GIT)}
     marks = (settings.space(space.id).mirror_mark for space in spaces)
     keep |= {settings.mirrors_dir / mark.read_text() for mark in marks if mark.exists()}
-    folders = settings.mirrors_dir.glob("*.git") if settings.mirrors_dir.is_dir() else ()
-    unused = [path for path in folders if path not in keep]
-    return sorted(path.name for path in unused if dry_run or _remove_mirror(path))
-
-
-def _remove_mirror(path: Path) -> bool:
-    try:
-        with FileLock(path.with_suffix(".lock"), blocking=False):
-            shutil.rmtree(path)
-    except (Timeout, OSError):
-        return False
-    return True
+    return sorted(path.name for path in folders if path not in keep and discard(path, dry_run=dry_run))
 
 
 def _environments(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
     """All but those that an overlay of a known Space stands in front of."""
     marks = (settings.space(space.id).root / "venv.fingerprint" for space in store.spaces())
     keep = frozenset(mark.read_text().strip() for mark in marks if mark.exists())
-    if dry_run:
-        folder = settings.environments_dir
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        return sorted(name for name in names - keep if not name.startswith("."))
-    return sorted(environment.prune(settings, keep))
+    return sorted(environment.prune(settings, keep, dry_run=dry_run))
 
 
 def _leftovers(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
-    """Directories of Spaces that are not known any more, and what an interrupted removal left."""
+    """Directories of Spaces that are not known any more, and what a killed removal or inspection left."""
+    spaces = list(settings.spaces_dir.glob("*"))  # before those that are known: one may be made meanwhile
     known = {space.id for space in store.spaces()}
-    spaces = settings.spaces_dir.iterdir() if settings.spaces_dir.is_dir() else ()
-    trash = settings.home_dir / "trash"
     found = [path for path in spaces if path.name not in known]
-    found += list(trash.iterdir()) if trash.is_dir() else []
+    found += settings.home_dir.glob("trash/*")
+    inspections = settings.home_dir.glob(f"{INSPECTION}*")
+    found += [path for path in inspections if path.stat().st_mtime < time.time() - INSPECTION_S]
     if not dry_run:
         for path in found:
             shutil.rmtree(path, ignore_errors=True)

@@ -12,6 +12,7 @@ SHARE_SERVER = "https://api.gradio.app/v3/tunnel-request"
 # Gradio's own tunnel client, version 0.3, and the checksums that gradio.tunneling names for it.
 TUNNEL_CLIENT = "https://cdn-media.huggingface.co/frpc-gradio-0.3/frpc_{system}_{machine}"
 ENVIRONMENT_MARK = "environment.json"  # the file of an environment that is written last
+INSPECTION = "inspect-"  # how the directory of an inspection begins, in the state directory
 PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports from there; below is for root
 
 

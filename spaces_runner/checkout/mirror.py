@@ -6,11 +6,12 @@ that a Space can write may hold hooks and filters.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +36,7 @@ _LOCK_S = (
 )  # how long another launch may take to fetch the same repository; the kernel frees a dead one's lock
 _COMMITS = "refs/commits"  # one reference per fetched commit: it is here, complete, and the next fetch builds on it
 _REFUSED = "unadvertised object"
+_UNFINISHED = ".tmp-"  # no mirror's name begins with a dot
 
 
 def origin_of(ref: SpaceRef, settings: Settings) -> Origin:
@@ -45,7 +47,10 @@ def origin_of(ref: SpaceRef, settings: Settings) -> Origin:
 
 
 class Mirror:
-    """The bare copy of one repository under `settings.mirrors_dir`. A context manager: it keeps a helper process."""
+    """The bare copy of one repository under `settings.mirrors_dir`.
+
+    A context manager: it keeps a helper process, and nobody discards the mirror meanwhile.
+    """
 
     def __init__(self, settings: Settings, ref: SpaceRef) -> None:
         self.settings = settings
@@ -55,12 +60,15 @@ class Mirror:
         self.path = mirror_path(settings, ref)
         self.command = GitCommand(settings, self.origin, self.path)
         self._objects = Objects(lambda: self.command.open("cat-file", "--batch"))
+        self._use = ExitStack()
 
     def __enter__(self) -> Mirror:
+        fcntl.flock(self._use.enter_context(_use_file(self.path).open("ab")), fcntl.LOCK_SH)
+        self._use.callback(self._objects.close)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._objects.close()
+        self._use.close()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -152,7 +160,7 @@ class Mirror:
 
     def _fetch_anew(self, sha: str, progress: ObjectsProgress) -> None:
         """Make the mirror aside and put it in its place when it holds the commit."""
-        temporary = self.path.with_name(f"tmp-{self.path.name}")
+        temporary = self.path.with_name(f"{_UNFINISHED}{self.path.name}")
         shutil.rmtree(temporary, ignore_errors=True)  # of a launch that was killed
         try:
             # HEAD names a branch that never is: git-lfs would read the `.lfsconfig` of a commit there.
@@ -236,6 +244,26 @@ def _reference_names(revision: str | None) -> tuple[str, ...]:
 def mirror_path(settings: Settings, ref: SpaceRef) -> Path:
     """Where the mirror of a Space on the Hub or a git host is, or would be."""
     return settings.mirrors_dir / _directory_name(origin_of(ref, settings).url)
+
+
+def discard(path: Path, *, dry_run: bool = False) -> bool:
+    """Remove a mirror, or what a killed fetch left beside it; with `dry_run` only say whether it would go.
+
+    False where some launch or inspection uses it, if only to lay out its files.
+    """
+    with _use_file(path).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not dry_run:
+                shutil.rmtree(path)
+        except OSError:  # of the lock, BlockingIOError
+            return False
+    return True
+
+
+def _use_file(path: Path) -> Path:
+    """What all who use a mirror, finished or not, hold a shared lock on. The kernel frees a dead one's."""
+    return path.with_name(path.name.removeprefix(_UNFINISHED)).with_suffix(".use")
 
 
 def _directory_name(url: str) -> str:

@@ -405,7 +405,7 @@ def test_a_killed_fetch_does_not_stop_the_next(at_hub: Settings, hub: Hub) -> No
     (mirror,) = at_hub.mirrors_dir.glob("*.git")
     (mirror / "shallow.lock").touch()
     (mirror / "objects" / "pack" / "tmp_pack_x").write_bytes(b"x")
-    (at_hub.mirrors_dir / f"tmp-{mirror.name}").mkdir()
+    (at_hub.mirrors_dir / f".tmp-{mirror.name}").mkdir()
     (at_hub.space("one").root / "tmp-new-app").mkdir()
     new = hub.commit("o/n", {"app.py": "2"})
     assert take("o/n", at_hub).commit == new
