@@ -126,12 +126,16 @@ def needed(hardware: str | None, gpu: Gpu) -> int:
     return min(_gib(hardware or "") * 1024**3, gpu.total_bytes)
 
 
-def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...]) -> str:
-    """One sentence on whether the GPUs here are what the Space's author suggests."""
+def fit(spec_hardware: str | None, gpus: tuple[Gpu, ...], which: str = AUTO) -> str:
+    """One sentence on whether the GPU is what the Space's author suggests: `which`, as in `choose`, or the largest.
+
+    Raises GpuUnavailable where a particular one is not there.
+    """
     wanted = _gib(spec_hardware or "")
-    best = max(gpus, key=lambda gpu: gpu.total_bytes, default=None)
+    largest = max(gpus, key=lambda gpu: gpu.total_bytes, default=None)
+    best = largest if which == AUTO else choose(which, gpus, {})
     if best is None:
-        return "There is no GPU here; " + (
+        return ("No GPU is to be used; " if which == NONE else "There is no GPU here; ") + (
             f"the author suggests {spec_hardware} ({wanted} GiB)." if wanted else "the author asks for none."
         )
     here = f"{best.name} with {_in_gib(best.total_bytes)} GiB ({_in_gib(best.free_bytes)} GiB free)"

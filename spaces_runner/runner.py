@@ -20,7 +20,7 @@ from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
 from spaces_runner.preparation import Preparation
 from spaces_runner.report import Reporter
-from spaces_runner.settings import Settings
+from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
     Checkout,
@@ -91,7 +91,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         hand_over(dirs.app, user)
         note.append(", ".join(file.path for file in changes.files[:3]) or "nothing to change")
     if not known:
-        preparation.remember(job, checkout.commit, Preparation(spec=spec, environment=packages, patch=changes))
+        remember(job, checkout, Preparation(spec=spec, environment=packages, patch=changes))
     leased = _lease(job)
     found += _make_room(job, leased, spec)
     return launch.plan(
@@ -129,6 +129,14 @@ def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter
     return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
 
 
+def remember(job: Job, checkout: Checkout, made: Preparation) -> None:
+    """For the next launch, which is to ask again where this one had to make do."""
+    from spaces_runner import environment
+
+    if not environment.makeshift(made.environment.resolution):
+        preparation.remember(job, checkout.commit, made)
+
+
 def _share_models(job: Job, spec: SpaceSpec, report: Reporter) -> None:
     """Those that the Space names are fetched first; it gets all that were ever fetched."""
     if spec.preload:
@@ -159,11 +167,15 @@ def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, 
 
 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
-    """The whole plan of a Space. Fetches its files, but for large ones, and resolves its packages; starts nothing."""
+    """The whole plan of a Space. Fetches its files, but for large ones, and resolves its packages; starts nothing.
+
+    Raises what a build would raise, GpuUnavailable before anything is fetched.
+    """
     from spaces_runner import environment
 
+    gpu.require(options.gpu, settings.visible_gpus)
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="inspect-", dir=settings.home_dir) as folder:
+    with tempfile.TemporaryDirectory(prefix=INSPECTION, dir=settings.home_dir) as folder:
         Path(folder).chmod(0o755)
         target = Path(folder, "app")
         checkout = look(ref, target, settings, report)
@@ -184,7 +196,7 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         environment_ready=environment.stands(resolution, settings),
         patch=changes,
         gpus=gpus,
-        gpu_fit=gpu.fit(spec.suggested_hardware, gpus),
+        gpu_fit=gpu.fit(spec.suggested_hardware, gpus, options.gpu),
         findings=(*checkout.findings, *spec.findings, *resolution.findings, *changes.findings),
     )
 

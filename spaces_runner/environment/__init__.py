@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from spaces_runner.environment.build import build, fingerprint, private, stands
 from spaces_runner.environment.prune import prune
-from spaces_runner.environment.resolve import resolve
+from spaces_runner.environment.resolve import makeshift, resolve
 
-__all__ = ["build", "fingerprint", "private", "prune", "resolve", "stands"]
+__all__ = ["build", "fingerprint", "makeshift", "private", "prune", "resolve", "stands"]

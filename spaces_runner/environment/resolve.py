@@ -59,10 +59,17 @@ def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stag
         return known
     climb = Climb(shop=shop, spec=spec, wishes=wishes, choice=choice, request=request, others=found)
     resolution = climb.run()
-    wrong_torch = any(finding.code == _TORCH_MISSED for finding in resolution.findings)
-    if not (wrong_torch and NVIDIA.exists()):  # remembered, the GPU would stay idle for good
+    if not makeshift(resolution):
         answers.remember(name, resolution, shop, shared=climb.shared)
     return resolution
+
+
+def makeshift(resolution: Resolution) -> bool:
+    """Whether torch may be a build that sees no GPU, since the right ones' index was away.
+
+    Not to be remembered: the GPU would stay idle for good.
+    """
+    return NVIDIA.exists() and any(finding.code == _TORCH_MISSED for finding in resolution.findings)
 
 
 def candidates(choice: compat.PythonChoice, settings: Settings, report: Reporter) -> Iterator[Python]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from spaces_runner import gpu
+from spaces_runner import gpu, runner
 from spaces_runner.errors import GpuUnavailable
+from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings, read_settings
 from spaces_runner.store import Store
 from spaces_runner.types import Gpu, RefKind, RunOptions, SpaceRef, Stage
@@ -200,3 +201,22 @@ def test_one_sentence_on_the_fit(hardware: str | None, gpus: tuple[Gpu, ...], wo
     said = gpu.fit(hardware, gpus)
     assert words in said
     assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [
+        (SMALL.uuid, "which may be too small"),
+        (str(LARGE.index), "which is enough"),
+        ("none", "No GPU is to be used; the author suggests a10g-small (24 GiB)."),
+    ],
+)
+def test_the_fit_is_that_of_the_gpu_that_was_chosen(which: str, words: str) -> None:
+    assert words in gpu.fit("a10g-small", BOTH, which)
+
+
+def test_an_inspection_for_a_gpu_that_is_not_here_is_refused_before_anything(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "home"))
+    with pytest.raises(GpuUnavailable, match="'77'"):
+        runner.inspect(SpaceRef(kind=RefKind.HUB, source="o/n"), RunOptions(gpu="77"), settings, Reporter())
+    assert not settings.home_dir.exists()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from spaces_runner import preparation
+from spaces_runner import preparation, runner
 from spaces_runner.job import Job
 from spaces_runner.preparation import Preparation, recall, remember
 from spaces_runner.settings import Settings
 from spaces_runner.types import (
+    Checkout,
     Environment,
     Finding,
     Patch,
@@ -69,6 +71,23 @@ def test_the_same_is_recalled_and_its_environment_counts_as_used(job: Job, made:
     assert recall(job, COMMIT) == replace(made, environment=replace(made.environment, reused=True))
     assert recall(replace(job, run_id="2" * 32), COMMIT) is not None
     assert mark.stat().st_mtime > 1
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_a_torch_that_was_made_do_with_is_not_kept_where_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, job: Job, made: Preparation, tmp_path: Path, driver: bool
+) -> None:
+    version = tmp_path / "version"
+    if driver:
+        version.touch()
+    monkeypatch.setattr(import_module("spaces_runner.environment.resolve"), "NVIDIA", version)
+    missed = Finding(code="torch-index-unreachable", severity=Severity.WARNING, message="out of reach")
+    resolution = replace(made.environment.resolution, findings=(missed,))
+    checkout = Checkout(ref=job.ref, commit=COMMIT, path=str(tmp_path))
+    runner.remember(job, checkout, replace(made, environment=replace(made.environment, resolution=resolution)))
+    assert (recall(job, COMMIT) is None) is driver
+    runner.remember(job, checkout, made)
+    assert recall(job, COMMIT) is not None
 
 
 def test_nothing_is_recalled_where_nothing_was_made(job: Job) -> None:
