@@ -123,6 +123,8 @@ class Attempt:
         """Links lead to the page that the author wants seen first."""
         path = self._plan.base_path
         self._journal.running(at(local_url, path), share_url and at(share_url, path))
+        if share_url is not None:
+            self._journal.withdraw(ShareFailed.code)
 
     # Called from other threads; the main thread does what is to be done.
 
@@ -149,8 +151,6 @@ class Attempt:
     def _relink(self, port: int, url: str | None) -> None:
         if self._app is not None and self._shown is not None and self._shown.port == port:
             self._tell(self._shown.local_url, url)
-            if url is not None:
-                self._journal.withdraw(ShareFailed.code)
 
 
 def at(url: str, path: str) -> str:

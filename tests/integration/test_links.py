@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
 from dataclasses import replace
 
 import psutil
+import pytest
 
 from spaces_runner.store import Store
 from spaces_runner.types import Found, Stage, StageChanged
@@ -25,6 +27,8 @@ REPORTS = """
         def do_GET(self):
             if self.path == "/again":
                 report("https")
+            if self.path == "/crash":
+                os._exit(3)
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -83,6 +87,20 @@ def test_an_app_that_reports_again_keeps_the_link_that_came_late(shims: Shims, s
     until(lambda: str(shim.run.status.local_url).startswith("https:"))
     assert shim.run.status.share_url == link
     assert links_told(shim) == [None, link, link]
+
+
+def test_a_second_life_with_a_link_is_not_told_as_one_without(shims: Shims, share: Share) -> None:
+    share.down = True
+    shims.settings = replace(share.settings(shims.settings), link_retry_s=600.0)
+    shim = shims.start(REPORTS, share=True)
+    shim.until_stage(Stage.RUNNING, timeout=40)
+    until(lambda: [finding.code for finding in shim.run.status.findings] == ["share_failed"])
+    share.down = False
+    with pytest.raises((ConnectionError, urllib.error.URLError)):
+        get(f"{shim.run.status.local_url}crash")
+    until(lambda: shim.run.status.share_url is not None, timeout=40)
+    until(lambda: "share_failed" not in [finding.code for finding in shim.run.status.findings])
+    assert shim.run.status.restarts == 1
 
 
 def test_a_link_that_is_lost_is_opened_again(shims: Shims, share: Share) -> None:
