@@ -58,7 +58,7 @@ class Desk:
         for status in looking.statuses(self.settings):
             control.forget_if_never_was(status, self.settings)
         request = control.Request(ref=where, options=options, secrets=secrets, name=None)
-        return looking.status(control.start(request, self.settings), self.settings)
+        return looking.status(control.start(request, self.settings).id, self.settings)
 
     def stop(self, space_id: str) -> SpaceStatus:
         return stopping.stop(space_id, self.settings)

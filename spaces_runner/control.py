@@ -39,8 +39,16 @@ class Request:
     name: str | None = None
 
 
-def start(request: Request, settings: Settings) -> str:
-    """Start a Space and return its id. One that is at work already is taken as it is, whatever the options say.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A Space at work. `fresh`: this request started it; else it was at work already and keeps its options."""
+
+    id: str
+    fresh: bool
+
+
+def start(request: Request, settings: Settings) -> Started:
+    """Start a Space. One that is at work already is taken as it is, whatever the options say.
 
     Raises BadOption or GpuUnavailable before anything is written. With a model of the core, that must run, or have run:
     raises CoreFailed where it does not come up.
@@ -56,7 +64,7 @@ def start(request: Request, settings: Settings) -> str:
         if request.secrets:
             secrets.add(settings, admission.space.id, request.secrets)
         _launch(admission, store, settings, variables)
-    return admission.space.id
+    return Started(id=admission.space.id, fresh=admission.fresh)
 
 
 def _check(request: Request) -> None:
@@ -79,13 +87,14 @@ def _check(request: Request) -> None:
 def restart(space_id: str, settings: Settings) -> str:
     """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew.
 
-    Raises GpuUnavailable, and leaves it as it is, where the GPU that it was started with is not here any more.
+    Raises, and leaves it as it is, GpuUnavailable where the GPU that it was started with is not here any more, and
+    CoreFailed where the core with its model does not come up.
     """
     store = opened(settings)
     space = store.space(space_id)
     gpu.require(space.options.gpu, settings.visible_gpus)
-    stopping.stop(space_id, settings)
     variables = _of_model(space.options, settings)
+    stopping.stop(space_id, settings)
     admission = store.readmit(space)
     if admission.fresh:
         _launch(admission, store, settings, variables)

@@ -168,7 +168,7 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
     if model:
         _start_core(settings)
     request = control.Request(ref=ref, options=options, secrets=dict(secrets or {}), name=name)
-    started = Space(id=control.start(request, settings), settings=settings)
+    started = Space(id=control.start(request, settings).id, settings=settings)
     if not wait:
         return started
     _arrived(started, timeout, progress or (None if quiet else print_event))

@@ -49,7 +49,7 @@ class Relaunch:
     def _start(self, space: Space, options: RunOptions, secrets: Mapping[str, str]) -> str:
         """The Space as it was last asked for, but for these options, and with these secrets as well."""
         request = control.Request(ref=space.ref, options=options, secrets=secrets, name=space.name)
-        return control.start(request, self.desk.settings)
+        return control.start(request, self.desk.settings).id
 
     async def _make_room(self) -> None:
         """Every model that nobody uses sleeps. One that is asked for meanwhile stays, and the core says so."""

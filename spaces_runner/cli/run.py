@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -68,21 +67,11 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
         if model:
             core.started(face, core.command(face))
         request = control.Request(ref=ref, options=options, secrets=values, name=name)
-        asked_at = datetime.now(UTC)
-        space_id = control.start(request, face.settings)
-        own = not found_at_work(space_id, asked_at, face)
-        follow(space_id, face, detach=detach, no_wait=no_wait, own=own)
-
-
-def found_at_work(space_id: str, asked_at: datetime, face: Face) -> bool:
-    """Whether somebody else had started it. It is taken as it is, so options given now have no effect."""
-    from spaces_runner import looking
-
-    started_at = looking.status(space_id, face.settings).started_at
-    if not started_at or datetime.fromisoformat(started_at) >= asked_at:
-        return False
-    face.say(f"{space_id} is at work already and keeps its options. Stop it first to change them.", Style.YELLOW)
-    return True
+        started = control.start(request, face.settings)
+        if not started.fresh:
+            what = f"{started.id} is at work already and keeps its options. Stop it first to change them."
+            face.say(what, Style.YELLOW)
+        follow(started.id, face, detach=detach, no_wait=no_wait, own=started.fresh)
 
 
 def follow(space_id: str, face: Face, *, detach: bool, no_wait: bool, own: bool = True) -> None:

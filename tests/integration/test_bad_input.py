@@ -28,7 +28,7 @@ PATIENCE_S = 240.0
 
 def attempt(source: str, settings: Settings, options: RunOptions | None = None) -> SpaceStatus:
     request = control.Request(ref=parse(source, settings), options=options or RunOptions(), secrets={}, name=None)
-    space_id = control.start(request, settings)
+    space_id = control.start(request, settings).id
     return looking.wait(space_id, settings, PATIENCE_S)
 
 

@@ -24,6 +24,7 @@ from spaces_runner.codec import encode
 from spaces_runner.errors import (
     AmbiguousSpace,
     BadOption,
+    CoreFailed,
     GpuUnavailable,
     LaunchError,
     NetworkFailed,
@@ -74,7 +75,7 @@ def family(settings: Settings, space_id: str) -> Family:
 
 def test_a_failed_build_from_start_to_end(settings: Settings) -> None:
     request = space(settings, "broken", BROKEN)
-    space_id = control.start(request, settings)
+    space_id = control.start(request, settings).id
     assert space_id == "broken"
     events = list(looking.follow(space_id, settings, timeout=60))
     status = looking.wait(space_id, settings, timeout=5)
@@ -92,7 +93,7 @@ def test_a_failed_build_from_start_to_end(settings: Settings) -> None:
 
 
 def test_a_failed_space_is_started_again(settings: Settings) -> None:
-    space_id = control.start(space(settings, "broken", BROKEN), settings)
+    space_id = control.start(space(settings, "broken", BROKEN), settings).id
     first = looking.wait(space_id, settings, timeout=60)
     assert control.restart(space_id, settings) == space_id
     second = looking.wait(space_id, settings, timeout=60)
@@ -104,8 +105,9 @@ def test_a_failed_space_is_started_again(settings: Settings) -> None:
 def test_fifty_starts_at_once_are_one_build(settings: Settings, slow: Settings) -> None:
     request = space(settings, "slow", SLOW_BUILD)
     with ThreadPoolExecutor(50) as pool:
-        ids = set(pool.map(lambda _: control.start(request, slow), range(50)))
-    assert len(ids) == 1
+        all_started = list(pool.map(lambda _: control.start(request, slow), range(50)))
+    assert len({started.id for started in all_started}) == 1
+    assert [started.fresh for started in all_started].count(True) == 1
     until(lambda: Store(settings).run("slow").shim is not None)
     assert len([path for path in Path("/proc").iterdir() if path.name.isdigit() and is_shim_of(path, settings)]) == 1
     stopping.stop("slow", settings)
@@ -121,7 +123,7 @@ def is_shim_of(process: Path, settings: Settings) -> bool:
 
 
 def test_stopping_a_build_ends_all_of_it(settings: Settings, slow: Settings) -> None:
-    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow).id
     until(lambda: len(family(settings, space_id).members()) >= 1)
     time.sleep(1.5)  # into the resolution
     begun = time.monotonic()
@@ -135,7 +137,7 @@ def test_stopping_a_build_ends_all_of_it(settings: Settings, slow: Settings) -> 
 
 
 def test_a_killed_shim_takes_the_build_along(settings: Settings, slow: Settings) -> None:
-    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow).id
     run = Store(settings).run(space_id)
     until(lambda: len(family(settings, space_id).members()) >= 1)
     assert run.shim is not None
@@ -174,7 +176,7 @@ def test_the_shim_outlives_the_face(settings: Settings, slow: Settings) -> None:
 def test_the_hub_token_is_nowhere(settings: Settings, slow: Settings) -> None:
     token = "hf_" + "q" * 30
     slow = replace(slow, hf_token=token)
-    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow)
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), slow).id
     until(lambda: len(family(settings, space_id).members()) >= 1)
     run = Store(settings).run(space_id)
     assert run.shim is not None
@@ -492,7 +494,7 @@ def test_a_shim_that_cannot_start_is_an_error_and_no_run_is_left(settings: Setti
 
 
 def test_pruning_removes_what_no_space_uses(settings: Settings) -> None:
-    space_id = control.start(space(settings, "broken", BROKEN), settings)
+    space_id = control.start(space(settings, "broken", BROKEN), settings).id
     looking.wait(space_id, settings, timeout=60)
     leftover = settings.spaces_dir / "gone"
     leftover.mkdir()
@@ -511,7 +513,7 @@ def test_pruning_leaves_the_mirror_of_a_space_that_was_pasted_as_its_own_address
     hub.add_space("Some-Owner/my.space", {"README.md": BROKEN, "app.py": ""})
     settings = hub.settings(settings)
     request = control.Request(ref=parse("https://some-owner-my-space.hf.space", settings))
-    space_id = control.start(request, settings)
+    space_id = control.start(request, settings).id
     assert looking.wait(space_id, settings, timeout=60).stage is Stage.CONFIG_ERROR
     [mirror] = settings.mirrors_dir.glob("*.git")
     assert control.prune(settings)["mirrors"] == []
@@ -522,7 +524,7 @@ def test_pruning_leaves_the_mirror_of_a_space_that_was_pasted_as_its_own_address
 def test_pruning_the_cache_waits_for_builds(settings: Settings, slow: Settings) -> None:
     own = replace(settings, home=str(settings.home_dir / "own"))
     (own.uv_cache_dir / "wheels").mkdir(parents=True)
-    space_id = control.start(space(settings, "slow", SLOW_BUILD), replace(slow, home=own.home))
+    space_id = control.start(space(settings, "slow", SLOW_BUILD), replace(slow, home=own.home)).id
     with pytest.raises(SpaceBusy):
         control.prune(own, cache=True)
     stopping.stop(space_id, own)
@@ -564,7 +566,7 @@ def test_a_gpu_that_is_not_here_is_refused_and_the_last_error_stays(settings: Se
         control.start(absent, settings)
     assert looking.statuses(settings) == ()
     assert not settings.spaces_dir.exists()
-    failed = looking.wait(control.start(request, settings), settings, 60)
+    failed = looking.wait(control.start(request, settings).id, settings, 60)
     assert failed.error is not None
     with pytest.raises(GpuUnavailable):
         control.start(absent, settings)
@@ -578,6 +580,17 @@ def test_a_restart_on_a_gpu_that_went_away_leaves_it_running(shims: Shims) -> No
         db.execute("UPDATE spaces SET options = json_set(options, '$.gpu', 'GPU-gone')")
     db.close()
     with pytest.raises(GpuUnavailable, match="GPU-gone"):
+        control.restart(running.id, shims.settings)
+    assert looking.status(running.id, shims.settings) == before
+
+
+def test_a_restart_whose_model_cannot_be_had_leaves_it_running(shims: Shims) -> None:
+    running = shims.start(SERVE)
+    before = running.until_stage(Stage.RUNNING).status
+    with sqlite3.connect(shims.settings.database) as db:  # its core has been removed since
+        db.execute("UPDATE spaces SET options = json_set(options, '$.model', 'guanaco-7b')")
+    db.close()
+    with pytest.raises(CoreFailed, match="no inference core"):
         control.restart(running.id, shims.settings)
     assert looking.status(running.id, shims.settings) == before
 

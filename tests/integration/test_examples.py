@@ -24,7 +24,7 @@ PATIENCE_S = 300.0
 
 def launch(source: str, settings: Settings) -> SpaceStatus:
     request = control.Request(ref=parse(source, settings), options=RunOptions(), secrets={}, name=None)
-    space_id = control.start(request, settings)
+    space_id = control.start(request, settings).id
     status = looking.wait(space_id, settings, PATIENCE_S)
     log = "\n".join(looking.log_tail(space_id, settings, "run", 40))
     assert status.stage is Stage.RUNNING, f"{status.error}\n{log}"

@@ -45,7 +45,7 @@ def left(settings: Settings) -> list[Path]:
 def failed(source: str, settings: Settings) -> SpaceStatus:
     """The end of a run that nobody waited for."""
     request = control.Request(ref=parse(source, settings), secrets={"KEY": "secret-value"})
-    return looking.wait(control.start(request, settings), settings, PATIENCE_S)
+    return looking.wait(control.start(request, settings).id, settings, PATIENCE_S)
 
 
 @pytest.mark.parametrize(

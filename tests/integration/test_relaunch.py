@@ -41,7 +41,7 @@ def space_id(settings: Settings) -> str:
         ref=SpaceRef(kind=RefKind.DIRECTORY, source=str(folder)), options=options, secrets=KEPT, name="second"
     )
     for each in (replace(request, name=None), request):
-        begun = control.start(each, settings)
+        begun = control.start(each, settings).id
         assert looking.wait(begun, settings, timeout=60).error is not None
     return begun
 

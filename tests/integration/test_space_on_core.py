@@ -151,7 +151,7 @@ def test_alpaca_lora_loads_the_demo_weights_by_itself(home: Settings) -> None:
     app_args = ("--base_model", str(weights / "llama-7b"), "--lora_weights", str(weights / "alpaca-lora-7b"))
     ref = parse(str(EXAMPLES / "alpaca-lora"), home)
     options = RunOptions(share=False, app_args=app_args)
-    space_id = control.start(control.Request(ref=ref, options=options), home)
+    space_id = control.start(control.Request(ref=ref, options=options), home).id
     try:
         status = looking.wait(space_id, home, PATIENCE_S)
         log = "\n".join(looking.log_tail(space_id, home, "run", 40))

@@ -50,7 +50,7 @@ def start(case: Case, room: Path, settings: Settings) -> str:
     options = RunOptions(variables=case.env, secret_names=tuple(case.secrets), app_args=case.args)
     return control.start(
         control.Request(ref=parse(str(folder), settings), options=options, secrets=case.secrets), settings
-    )
+    ).id
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def test_the_owner_may_want_no_link(room: Path, own_settings: Settings, share: S
     [case] = [case for case in RUNNING if case.name == "launch-share-true"]
     folder = case.lay(room / "no-link")
     request = control.Request(ref=parse(str(folder), settings), options=RunOptions(share=False))
-    space_id = control.start(request, settings)
+    space_id = control.start(request, settings).id
     try:
         status = looking.wait(space_id, settings, PATIENCE_S)
         assert (status.stage, status.share_url) == (Stage.RUNNING, None)
