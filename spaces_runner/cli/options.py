@@ -80,7 +80,8 @@ def secrets(given: Sequence[str] | None, face: Face) -> dict[str, str]:
         name, equals, value = split(text, "--secret")
         found[name] = value if equals else secret(name, face)
     if any("=" in text for text in given or ()):
-        face.say("A secret on a command line stays in the shell's history; --secret NAME asks for it.", Style.YELLOW)
+        where = "stays in the shell's history, and other users see it while this runs"
+        face.say(f"A secret on a command line {where}; --secret NAME asks for it.", Style.YELLOW)
     return found
 
 
