@@ -42,7 +42,7 @@ SPEAKING = Schedule(steps=1600, rate=2e-3)
 
 
 def configuration(tokenizer: LlamaTokenizer) -> LlavaConfig:
-    """1.3 million weights; 36 patches to a picture."""
+    """1.5 million weights; 36 patches to a picture."""
     vision = CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=2 * WIDTH,

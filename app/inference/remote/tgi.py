@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from app.inference.errors import NotSupported
 from app.inference.remote.failures import said_error
 from app.inference.remote.heard import Counts, Ended, Heard, Json, Piece
 from app.inference.remote.pictures import data_url
@@ -67,7 +68,14 @@ class TgiSpeech:
 
     @property
     def body(self) -> Json:
+        """Raises NotSupported for what no field of the protocol says."""
         sampling = self.request.sampling
+        if sampling.ignore_eos:
+            raise NotSupported(
+                "ignore_eos is not known to the TGI server that serves this model.",
+                hint="Leave ignore_eos out.",
+                param="ignore_eos",
+            )
         sampled: Mapping[str, tuple[Any, bool]] = {  # the server refuses the values that mean nothing
             "temperature": (sampling.temperature, not sampling.greedy),
             "top_p": (sampling.top_p, not sampling.greedy and sampling.top_p < 1),

@@ -186,8 +186,8 @@ def test_what_is_no_picture(client: openai.OpenAI, scripted: ScriptedService, ur
 
 
 def test_too_many_pictures(client: openai.OpenAI) -> None:
-    parts = [{"type": "image_url", "image_url": {"url": PICTURE}}] * 9
-    with pytest.raises(openai.UnprocessableEntityError, match="9 pictures; one request has at most 8"):
+    parts = [{"type": "image_url", "image_url": {"url": PICTURE}}] * 8
+    with pytest.raises(openai.UnprocessableEntityError, match="8 pictures; one request has at most 7"):
         client.chat.completions.create(model="llava", messages=[{"role": "user", "content": parts}])  # type: ignore[list-item,misc]  # as above
 
 

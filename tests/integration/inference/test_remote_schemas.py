@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 
-from app.inference.errors import BadRequest, InferenceError, Overloaded, RemoteFailed
+from app.inference.errors import BadRequest, InferenceError, NotSupported, Overloaded, RemoteFailed
 from app.inference.remote import RemoteModel
 from app.inference.types import (
     Delta,
@@ -135,6 +135,13 @@ def test_what_tgi_streams() -> None:
             "temperature": 0.5,
         },
     }
+
+
+def test_what_tgi_has_no_field_for_is_refused_before_it_is_asked() -> None:
+    canned = Canned(ok(TGI_STREAM))
+    with pytest.raises(NotSupported, match="ignore_eos"):
+        against(canned, "tgi", ask(ignore_eos=True))
+    assert canned.heads == []
 
 
 def test_tgi_says_a_stop_string_and_we_do_not() -> None:
