@@ -1,4 +1,4 @@
-"""Large files: real git-lfs against a real LFS server that is counted and misbehaves on request."""
+"""Large files: real git-lfs against our LFS server, which counts and misbehaves on request, and against giftless."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import Step
 from tests.support.checkouts import Told, contents, leftovers, take
+from tests.support.giftless import serve_giftless
 from tests.support.hub import Hub
 from tests.support.hub_faults import Fault
 from tests.support.hub_repos import Contents, Executable, Raw, pointer
@@ -50,6 +51,22 @@ def test_large_files_arrive_with_progress_in_bytes_and_objects(at_hub: Settings,
     assert told.progress(Step.LFS, "bytes")[-1].done == told.progress(Step.LFS, "bytes")[-1].total == 2_003_000
     assert told.progress(Step.LFS, "objects")[-1].done == 3
     assert hub.served("lfs-object").requests == 2
+
+
+def test_another_lfs_server_serves_them_as_well(at_hub: Settings, hub: Hub) -> None:
+    files = {"a.bin": b"a" * 3000, "deep/b.bin": os.urandom(2_000_000)}
+    hub.add_space("o/n", {**APP, **files}, lfs=("*.bin",))
+    (hub.root / "giftless" / "o").mkdir(parents=True)
+    (hub.root / "giftless" / "o" / "n").symlink_to(hub.root / "lfs")
+    with serve_giftless(hub.root / "giftless") as hub.lfs_server:
+        checkout = take("o/n", at_hub)
+        assert {name: content for name, content in contents(Path(checkout.path)).items() if name in files} == files
+        hub.commit("o/n", {"c.bin": b"c" * 4000, "lost.bin": b"l" * 5000})
+        (hub.root / "lfs" / hashlib.sha256(b"l" * 5000).hexdigest()).unlink()
+        with pytest.raises(LfsFailed, match=r"did not arrive whole: lost\.bin") as caught:
+            take("o/n", at_hub)
+        assert caught.value.hint.startswith("They are not on the server")
+    assert hub.served("lfs-object").requests == 0, "ours was not asked"
 
 
 @AS_ROOT

@@ -1,7 +1,8 @@
 """A stand-in for the Hub on loopback: git over smart HTTP, Git LFS, and the API routes that are needed.
 
-Real parts behind it: `git http-backend`, the LFS batch protocol, HTTP ranges. It counts what it serves and misbehaves
-on request (`hub_faults.py`). Writing to its repositories is `hub_repos.py`.
+Behind it is `git http-backend`. Its LFS server is our own, some thirty lines of the batch protocol's basic transfer: it
+counts and misbehaves on request (`hub_faults.py`), which others do not; `lfs_server` has git-lfs ask another one.
+Writing to its repositories is `hub_repos.py`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Hub:
 
     root: Path
     endpoint: str = ""
+    lfs_server: str = ""  # where git-lfs is sent for a Space `owner/name`, in place of our own
     tokens: set[str] = field(default_factory=set)
     repositories: dict[str, Repository] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -231,8 +233,10 @@ class _Handler(BaseHTTPRequestHandler):
     # Git LFS
 
     def lfs_batch(self, match: re.Match[str], query: str, body: bytes) -> None:
-        repository = self._open(match["name"], "lfs-batch")
-        if repository is None:
+        if self._open(match["name"], "lfs-batch") is None:
+            return
+        if self.hub.lfs_server:
+            self._send(307, b"", headers={"Location": self.hub.lfs_server + self.path.removeprefix("/spaces")})
             return
         asked = json.loads(body)["objects"]
         answer = {"transfer": "basic", "objects": [self._lfs_object(match["name"], item) for item in asked]}

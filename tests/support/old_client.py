@@ -1,19 +1,15 @@
 """gradio_client as old as Gradio 3, which the newest one does not speak to: `Unknown protocol: ws`.
 
-It needs old packages beside it, so it has an environment of its own, made once and kept beside the package cache.
+It needs old packages beside it, so it has an environment of its own.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from tests.support.home import cache_directory
+from tests.support.environments import interpreter
 
 REQUIREMENTS = ("gradio_client==0.6.1", "httpx==0.27.2", "huggingface_hub==0.36.2")  # what Gradio 3.50.2 asks for
 SCRIPT = """
@@ -28,21 +24,7 @@ json.dump(client.predict(*told["args"], api_name=told["api_name"]), sys.stdout)
 def predict(url: str, args: list[Any], api_name: str) -> Any:
     """What the named endpoint of a Gradio 3 app without a login returns; the client of that time knows of none."""
     told = json.dumps({"url": url, "args": args, "api_name": api_name})
-    command = [str(interpreter()), "-c", SCRIPT]
+    command = [str(interpreter("client", REQUIREMENTS)), "-c", SCRIPT]
     done = subprocess.run(command, input=told, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def interpreter() -> Path:
-    """The Python of the client's environment."""
-    name = "-".join(["client", f"{sys.version_info.major}.{sys.version_info.minor}", *REQUIREMENTS])
-    target = cache_directory() / name.replace("==", "-")
-    uv, python = str(Path(sys.executable).with_name("uv")), target / "bin" / "python"
-    with FileLock(f"{target}.lock"):
-        if not (target / "made").exists():
-            subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, target], check=True, timeout=120)
-            install = [uv, "pip", "install", "-q", "--python", str(python), *REQUIREMENTS]
-            subprocess.run(install, check=True, timeout=300)
-            (target / "made").touch()
-    return python
