@@ -12,6 +12,7 @@ SOCKET = "SPACES_RUNNER_SOCKET"  # where the bootstrap finds the shim
 # Ours alone, whatever an owner asks for: with the first two changed a Space would leave its family, and with the
 # others its Gradio would believe that the Hub runs it, and refuse to share.
 RESERVED = (SOCKET, MARK, "SYSTEM", "SPACES_ZERO_GPU")
+LISTENING = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")  # ours as well: where this run is to be found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

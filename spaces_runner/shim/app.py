@@ -22,7 +22,7 @@ from spaces_runner.shim.links import Links
 from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import LaunchPlan, User
-from spaces_runner.variables import MARK, RESERVED, SOCKET
+from spaces_runner.variables import LISTENING, MARK, RESERVED, SOCKET
 
 PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
 DRAIN_S = 2.0
@@ -152,9 +152,7 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
         **host,
         **plan.env,
         **{name: value for name, value in secrets.items() if name not in RESERVED},
-        "GRADIO_SERVER_NAME": "127.0.0.1",
-        "GRADIO_SERVER_PORT": str(ports.base),
-        "PORT": str(ports.base),
+        **dict(zip(LISTENING, ("127.0.0.1", str(ports.base), str(ports.base)), strict=True)),
         SOCKET: str(socket),
         MARK: run_id,
     }

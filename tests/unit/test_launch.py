@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from spaces_runner import launch
+from spaces_runner.ports import PortBlock
+from spaces_runner.secrets import Secrets
 from spaces_runner.settings import Settings
+from spaces_runner.shim import app
 from spaces_runner.types import (
     Checkout,
     Environment,
@@ -26,6 +29,7 @@ from spaces_runner.types import (
     SpaceSpec,
     User,
 )
+from spaces_runner.variables import LISTENING, RESERVED
 
 SETTINGS = Settings(home="/state", hf_token="hf_not_for_spaces", path="/owner/bin:/usr/bin")
 GPU = Gpu(index=1, uuid="GPU-abc", name="NVIDIA H200", total_bytes=141 * 1024**3, free_bytes=140 * 1024**3)
@@ -148,3 +152,13 @@ def test_the_apps_own_pip_asks_the_owners_index_but_gets_no_password() -> None:
     assert (env["PIP_FIND_LINKS"], env["UV_FIND_LINKS"]) == ("/wheels /others", "/wheels,/others")
     assert "PIP_INDEX_URL" not in env
     assert "hidden" not in str(env)
+
+
+def test_what_ties_a_space_to_its_runner_is_not_its_owners() -> None:
+    own = dict.fromkeys((*RESERVED, *LISTENING, "MODE"), "theirs")
+    values = Secrets(values_by_name=own)
+    made = app.environment(
+        plan(options=RunOptions(variables=own)), values, PortBlock(base=21000, size=10), Path("/s"), "r"
+    )
+    assert [name for name, value in made.items() if value == "theirs"] == ["MODE"]
+    assert [made[name] for name in LISTENING] == ["127.0.0.1", "21000", "21000"]
