@@ -108,7 +108,8 @@ class Shim:
     def log(self) -> list[str]:
         return tail(self.settings.space(self.id).run_log, 1000)
 
-    def until_stage(self, *stages: Stage, timeout: float = 20.0) -> Run:
+    def until_stage(self, *stages: Stage, timeout: float = 60.0) -> Run:
+        """The run once it has come to one of these. The deadline is past the one that an app has to answer."""
         until(lambda: self.run.status.stage in stages or self.process.poll() is not None, timeout)
         run = self.run
         assert run.status.stage in stages, (run.status, self.log)
