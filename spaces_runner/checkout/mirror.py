@@ -49,7 +49,7 @@ def origin_of(ref: SpaceRef, settings: Settings) -> Origin:
 class Mirror:
     """The bare copy of one repository under `settings.mirrors_dir`.
 
-    A context manager: it keeps a helper process, and nobody discards the mirror meanwhile.
+    A context manager: it keeps a helper process, and from `fetch` to its end nobody discards the mirror.
     """
 
     def __init__(self, settings: Settings, ref: SpaceRef) -> None:
@@ -63,12 +63,15 @@ class Mirror:
         self._use = ExitStack()
 
     def __enter__(self) -> Mirror:
-        fcntl.flock(self._use.enter_context(_use_file(self.path).open("ab")), fcntl.LOCK_SH)
-        self._use.callback(self._objects.close)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._objects.close()
         self._use.close()
+
+    def use(self) -> None:
+        """Keep it from being discarded until the end. Not before there is something to fetch: a file is left of it."""
+        fcntl.flock(self._use.enter_context(_use_file(self.path).open("ab")), fcntl.LOCK_SH)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -119,6 +122,7 @@ class Mirror:
 
         What an earlier fetch brought is not brought again. Raises CheckoutError; then nothing half-made is left.
         """
+        self.use()
         if self.has(sha) and self._read_seen(revision) == sha:
             return False
         with self.locked():

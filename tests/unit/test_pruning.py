@@ -26,9 +26,10 @@ def test_a_mirror_that_a_launch_or_an_inspection_uses_stays(settings: Settings, 
     with Mirror(settings, REF) as mirror:
         path = mirror.path.with_name(f".tmp-{mirror.path.name}") if unfinished else mirror.path
         path.mkdir()
+        mirror.use()
         assert pruned(settings, "mirrors", dry_run=True) == pruned(settings, "mirrors") == []
-        with Mirror(settings, REF):
-            pass  # another one that is done first
+        with Mirror(settings, REF) as other:
+            other.use()  # and is done first
         assert pruned(settings, "mirrors") == []
         assert path.exists()
     assert pruned(settings, "mirrors", dry_run=True) == [path.name]
