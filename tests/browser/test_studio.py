@@ -114,7 +114,8 @@ def test_an_example_picture_is_asked_about(guest: Page, service: ScriptedService
 def test_speeds_are_told_where_the_model_is(guest: Page) -> None:
     send(guest, AT_LENGTH)
     expect_answer(guest, "word7")
-    expect(guest.locator("#guanaco-speed")).to_contain_text("14.0 tokens/s here, on CPU", timeout=SLOW_MS)
+    told = re.compile(r"Speed so far: \d+\.\d tokens/s here, on CPU")  # of all its answers, other tests' too
+    expect(guest.locator("#guanaco-speed")).to_contain_text(told, timeout=SLOW_MS)
     expect(guest.locator("#llava-speed")).to_be_hidden()
 
 
