@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from spaces_runner.checkout.mirror import Mirror
+from spaces_runner.checkout.patience import Patience
 from spaces_runner.checkout.tree import Entry
 from spaces_runner.errors import LfsFailed
 
@@ -26,6 +27,7 @@ _POINTER = re.compile(
 _NAMED = 5  # files that an error names
 _READ = re.compile(r".*\.(py|toml|cfg)|readme\.md|.*(requirements|packages|constraints).*\.(txt|in)", re.IGNORECASE)
 _READ_BYTES = 1 << 20  # larger ones are data
+_STALLS = 5  # git-lfs ends each itself and tries again, but waits for good where it is refused without a challenge
 _AT_ONCE = 25  # paths of 4 KiB at most in one argument, which may have 128 KiB
 
 # Told of the bytes that are here, of all that are needed.
@@ -91,9 +93,13 @@ def fetch(
         return 0
     total = sum(pointer.size for pointer in absent.values())
     before = _arrived(mirror, absent)
+    patience = Patience(limit_s=_STALLS * mirror.settings.network_stall_s)
 
     def tick() -> None:
-        progress(min(_arrived(mirror, absent), total), total)
+        arrived = _arrived(mirror, absent)
+        progress(min(arrived, total), total)
+        if patience.is_over(arrived):
+            raise _stalled(patience.limit_s)
 
     # `origin` and its LFS address come with the environment, and so win over the commit's `.lfsconfig`.
     said: list[str] = []
@@ -152,6 +158,13 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _stalled(after_s: float) -> LfsFailed:
+    return LfsFailed(
+        f"Nothing of the large files has arrived for {after_s:.0f} s.",
+        hint="The server may be down, or wait for a login: hf auth login. Start it again: it goes on where it stopped.",
+    )
 
 
 def _failure(left: dict[str, Pointer], wanted: Sequence[Pointer], lines: tuple[str, ...]) -> LfsFailed:

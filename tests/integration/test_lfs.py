@@ -324,6 +324,15 @@ def test_git_lfs_that_is_not_installed(at_hub: Settings, hub: Hub) -> None:
     assert "apt-get install git-lfs" in caught.value.hint
 
 
+def test_a_server_that_refuses_without_a_challenge_is_given_up(at_hub: Settings, hub: Hub) -> None:
+    """git-lfs waits for good then."""
+    hub.add_space("o/n", {**APP, "m.bin": b"x" * 3000}, lfs=("*.bin",))
+    hub.misbehave(Fault(route="lfs-object", times=1000, status=401, challenge=False))
+    with pytest.raises(LfsFailed, match="has arrived for 5 s") as caught:
+        take("o/n", replace(at_hub, network_stall_s=1))
+    assert "hf auth login" in caught.value.hint
+
+
 def test_a_stall_ends_and_the_next_launch_goes_on(at_hub: Settings, hub: Hub) -> None:
     model = os.urandom(300_000)
     hub.add_space("o/n", {**APP, "m.bin": model}, lfs=("*.bin",))

@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
-        if status == 401:
+        if status == 401 and fault.challenge:
             self.send_header("WWW-Authenticate", 'Basic realm="Authentication required"')
         self.end_headers()
         if self.command != "HEAD":

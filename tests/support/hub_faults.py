@@ -21,6 +21,7 @@ class Fault:
     route: str
     times: int = 1
     status: int | None = None  # answer this instead
+    challenge: bool = True  # a 401 says how to log in
     drop_after: int | None = None  # cut the connection after so many bytes of the body
     stall_after: int | None = None  # go silent after so many bytes of the body, for `stall_s`
     stall_s: float = 60.0
