@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from app import platforms
 from app.hosts import Hosts
@@ -64,9 +66,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(settings: Settings, options: ServerOptions, hosts: Hosts, listener: socket.socket) -> int:
+    signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="page-") as files:
         _quiet_gradio(files)
-        return _run(settings, options, hosts, listener)
+        try:
+            return _run(settings, options, hosts, listener)
+        except KeyboardInterrupt:
+            _say("Stopped. Spaces that were started go on: spaces-runner ps shows them.")
+            return 128 + signal.SIGINT
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """The web server raises the signal once more when it has closed; what is open here is closed then, too."""
+    raise SystemExit(128 + number)
 
 
 def _run(settings: Settings, options: ServerOptions, hosts: Hosts, listener: socket.socket) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 import subprocess
 import time
@@ -49,6 +50,23 @@ def test_the_link_is_printed_and_opens_the_page(server: WebServer) -> None:
         assert str(page.url) == f"{server.url}/studio/"
         assert browser.get(f"{server.url}/studio/config").json()["title"] == "Spaces Runner"
         assert str(browser.get(server.url, headers={"accept": "text/html"}).url) == f"{server.url}/studio/"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_in_a_sentence_and_leaves_nothing(
+    shared_settings: Settings, tmp_path: Path, number: signal.Signals
+) -> None:
+    """While a page is open, whose stream has to be cut."""
+    files = tmp_path / "tmp"
+    files.mkdir()
+    with serving(shared_settings, tmp_path, environ={"TMPDIR": str(files)}) as server:
+        with httpx.stream("GET", f"{server.url}/studio/", headers={"authorization": f"Bearer {TOKEN}"}):
+            assert list(files.iterdir())
+            server.process.send_signal(number)
+            assert server.process.wait(15) == 128 + number
+        assert "Traceback" not in server.output()
+        assert ("Spaces that were started go on" in server.output()) is (number == signal.SIGINT)
+    assert not list(files.iterdir())
 
 
 def test_gradio_answers_no_foreign_origin(server: WebServer) -> None:
