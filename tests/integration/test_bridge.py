@@ -82,10 +82,10 @@ def send(bridge: Bridge, raw: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(15)
         link.connect(str(bridge.socket_path))
-        link.sendall(raw)
         try:
+            link.sendall(raw)
             return link.makefile("rb").readline()
-        except ConnectionResetError:
+        except (BrokenPipeError, ConnectionResetError):  # it may hang up before it has read anything
             return b""
 
 
