@@ -29,17 +29,9 @@ from spaces_runner.types import (
     Step,
     StepStarted,
 )
+from tests.support.stores import HUB, ended, here
 
-HUB = SpaceRef(kind=RefKind.HUB, source="Owner/Some_Space")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Settings:
-    return Settings(home=str(tmp_path / "state"))
-
-
-def ended(store: Store, run_id: str, stage: Stage = Stage.STOPPED) -> None:
-    store.record(run_id, StageChanged(at=1.0, stage=stage), {"stage": stage})
+__all__ = ["here"]  # a fixture
 
 
 def test_a_run_from_its_admission_to_its_end(here: Settings) -> None:

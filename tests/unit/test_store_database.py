@@ -18,17 +18,11 @@ from spaces_runner.settings import Settings
 from spaces_runner.store import Store, opened
 from spaces_runner.store.database import SCHEMA, VERSION
 from spaces_runner.types import (
-    RefKind,
     RunOptions,
-    SpaceRef,
 )
+from tests.support.stores import HUB, here
 
-HUB = SpaceRef(kind=RefKind.HUB, source="Owner/Some_Space")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Settings:
-    return Settings(home=str(tmp_path / "state"))
+__all__ = ["here"]  # a fixture
 
 
 def test_files_are_closed_to_others(here: Settings) -> None:

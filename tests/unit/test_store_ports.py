@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +13,12 @@ from spaces_runner.errors import PortTaken
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
-    RefKind,
     RunOptions,
-    SpaceRef,
     Stage,
-    StageChanged,
 )
+from tests.support.stores import HUB, ended, here
 
-HUB = SpaceRef(kind=RefKind.HUB, source="Owner/Some_Space")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Settings:
-    return Settings(home=str(tmp_path / "state"))
-
-
-def ended(store: Store, run_id: str, stage: Stage = Stage.STOPPED) -> None:
-    store.record(run_id, StageChanged(at=1.0, stage=stage), {"stage": stage})
+__all__ = ["here"]  # a fixture
 
 
 def test_ports_are_free_and_rest_before_they_come_back(here: Settings) -> None:
