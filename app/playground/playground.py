@@ -74,10 +74,11 @@ class Playground:
         found = self.conversations.latest(user, room)
         return self._with_running(found) if found else None
 
-    def take_back(self, user: str, conversation: str, keep: int) -> Conversation:
-        """The conversation with its first `keep` turns only. Raises NotFound, Answering."""
+    def take_back(self, user: str, conversation: str, keep: int, turns: Sequence[Turn] = ()) -> Conversation:
+        """The conversation with its first `keep` turns, and then `turns`. Raises NotFound, Answering, TooMuch."""
         self.answers.check_free(conversation)
-        return self.conversations.extend(user, conversation, keep, ())
+        _check_sizes(turns)
+        return self.conversations.extend(user, conversation, keep, turns)
 
     async def delete(self, user: str, conversation: str) -> None:
         """Raises NotFound."""
@@ -109,6 +110,10 @@ class Playground:
 def _check(turns: Sequence[Turn], new: Sequence[Turn]) -> None:
     if all(turn.empty for turn in turns):
         raise TooMuch("There is nothing to answer.", hint="Write something first.")
+    _check_sizes(new)
+
+
+def _check_sizes(new: Sequence[Turn]) -> None:
     for turn in new:
         if len(turn.text) > MAX_CHARS:
             raise TooMuch(f"That is {len(turn.text):,} characters.", hint=f"At most {MAX_CHARS:,} go into one message.")

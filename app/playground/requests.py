@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from app.inference.types import Message, Role
 from app.playground.client import ChatRequest
+from app.playground.errors import PlaygroundError
 from app.playground.talk import Turn
 
 Ask = Callable[[Sequence[Turn], str | None], list[Message]]
@@ -46,6 +47,25 @@ def pieces(turns: Sequence[Turn], text: str) -> tuple[int, list[Turn]]:
         kept, so_far = kept + 1, so_far + turn.text
     added = text[len(so_far) :]
     return kept, [Turn(role=Role.USER, text=added)] if added else []
+
+
+def without_last_answer(turns: Sequence[Turn], text: str) -> tuple[int, list[Turn]]:
+    """As `pieces`, for a story that now reads `text`, without what the model wrote last. The person's words all stay.
+
+    Raises PlaygroundError where the model wrote nothing, or the person changed what it wrote last.
+    """
+    last = max((place for place, turn in enumerate(turns) if turn.role is Role.ASSISTANT), default=None)
+    if last is None:
+        raise PlaygroundError("The model has written nothing yet.", hint="Begin a story and press Go on.")
+    kept, added = pieces(turns, text)
+    if kept > last:
+        return last, [*turns[last + 1 : kept], *added]
+    if not text.endswith(turns[last].text):
+        raise PlaygroundError(
+            "You changed what the model wrote last, so that is your own now.",
+            hint="Press Go on, or delete in the text what you do not want.",
+        )
+    return pieces(turns[:last], text.removesuffix(turns[last].text))
 
 
 def shortened(request: ChatRequest) -> ChatRequest | None:

@@ -17,11 +17,11 @@ from app.playground.answers import Answers, Running
 from app.playground.client import ChatRequest, CoreClient
 from app.playground.conversations import OWNER, Conversations
 from app.playground.core import Core, Phase, Place
-from app.playground.errors import Answering, CoreAway, CoreRefused, NotFound, PlaygroundError, TooFast
+from app.playground.errors import Answering, CoreAway, CoreRefused, NotFound, PlaygroundError, TooFast, TooMuch
 from app.playground.pace import interval
 from app.playground.playground import Playground, Said
 from app.playground.rates import Rate, Rates
-from app.playground.talk import Answer, State, Turn
+from app.playground.talk import MAX_CHARS, Answer, State, Turn
 from tests.support.inference_server import TOKEN, ScriptedService, Step, delta, saying, serving
 
 GUEST = "guest-1"
@@ -424,6 +424,43 @@ def test_what_a_model_is_asked() -> None:
 def test_a_story_that_was_changed_goes_on_from_the_change(text: str, kept: int, added: list[str]) -> None:
     found = requests.pieces(turns("Once", " upon"), text)
     assert (found[0], [turn.text for turn in found[1]]) == (kept, added)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "added"),
+    [
+        ("Once upon a time", 3, []),
+        ("Once upon a time, there", 3, [", there"]),
+        ("Twice upon a time", 0, ["Twice upon a"]),
+        ("Once upon one time", 2, [" one"]),
+    ],
+)
+def test_a_story_without_its_last_piece_keeps_what_the_person_wrote(text: str, kept: int, added: list[str]) -> None:
+    found = requests.without_last_answer(turns("Once", " upon", " a", " time"), text)
+    assert (found[0], [turn.text for turn in found[1]]) == (kept, added)
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "words"),
+    [((), "Once", "written nothing"), (("Once",), "Once", "written nothing"), (("a", "b"), "a B", "your own now")],
+)
+def test_a_last_piece_that_is_not_the_models_is_not_taken(written: tuple[str, ...], text: str, words: str) -> None:
+    with pytest.raises(PlaygroundError, match=words):
+        requests.without_last_answer(turns(*written), text)
+
+
+def test_what_is_taken_back_leaves_what_was_changed(kept: Conversations, url: str) -> None:
+    async def work(playground: Playground) -> None:
+        running = say(playground, "Once")
+        await running.wait(5)
+        own = [Turn(role=Role.USER, text="Twice")]
+        found = playground.take_back(OWNER, running.order.conversation, 0, own)
+        assert [turn.text for turn in found.turns] == ["Twice"]
+        with pytest.raises(TooMuch):
+            playground.take_back(OWNER, found.id, 0, [Turn(role=Role.USER, text="x" * (MAX_CHARS + 1))])
+        assert [turn.text for turn in playground.see(OWNER, found.id).turns] == ["Twice"]
+
+    play(kept, url, work)
 
 
 def test_the_more_streams_the_rarer_each_is_shown() -> None:

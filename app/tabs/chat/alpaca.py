@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -13,11 +12,12 @@ from app.inference.types import Role
 from app.playground import offer, requests
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
-from app.playground.talk import Conversation, State, Turn
+from app.playground.talk import Conversation, Turn
 from app.tabs.chat import flow, parameters, shelf
+from app.tabs.chat.flow import Telling
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
-from app.tabs.chat.visitor import user_of
+from app.tabs.chat.visitor import page_of, user_of
 from app.views import chat as chat_view
 
 Values = dict[Any, Any]
@@ -52,10 +52,10 @@ class AlpacaPanel:
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         for asks in (self.submit.click, self.instruction.submit, self.given.submit):
             asks(self.answer, inputs, self.told, **writes)
-        self.stop.click(self.halt, shown, None, queue=False, **QUIET)
+        self.stop.click(self.shelf.stop, shown, None, queue=False, **QUIET)
         self.examples.click(lambda sample: sample, self.examples, [self.instruction, self.given], queue=False, **QUIET)
         opened = [self.instruction, self.given, self.output, self.foot, self.problem, self.submit, self.stop]
-        self.shelf.connect(opened, self._opened)
+        self.shelf.connect(opened, self._opened, self.told, self._telling)
 
     @property
     def told(self) -> list[Any]:
@@ -76,16 +76,12 @@ class AlpacaPanel:
         found = self.playground.latest(user, ROOM)
         shown = found.id if found else ""
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
-        yield (*_asked(found), *self._shown(user, shown), *sliders)
         running = self.playground.answers.find(shown)
-        if running is not None:
-            async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for new in ticks:
-                    if running.done:
-                        break
-                    grown = self._text_and_foot(self.playground.see(user, shown)) if new else [gr.skip()] * 2
-                    yield (gr.skip(), gr.skip(), *grown, *[gr.skip()] * (len(self.arrivals) - 4))
-            yield (gr.skip(), gr.skip(), *self._shown(user, shown), *[gr.skip()] * len(sliders))
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            yield (*_asked(found), *self._shown(user, shown), *sliders)
+            if running is not None:
+                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
+                    yield (gr.skip(), gr.skip(), *told, *[gr.skip()] * len(sliders))
 
     async def answer(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         """Each instruction is on its own, so each is kept as a conversation of its own."""
@@ -96,18 +92,22 @@ class AlpacaPanel:
             yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * 4)
             return
         shown, words = running.order.conversation, str(values[self.shelf.search] or "")
-        yield self._shown(user, shown, words)
-        async with aclosing(cast(Any, flow.ticks(self.playground, running, own=True))) as ticks:
-            async for new in ticks:
-                if running.done:
-                    break
-                grown = self._text_and_foot(self.playground.see(user, shown)) if new else [gr.skip()] * 2
-                yield (*grown, *[gr.skip()] * 5)
-        yield self._shown(user, shown, words)
+        await self.shelf.leave(request)  # Enter asks while another instruction is being answered
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            telling = self._telling(user, shown, words)
+            yield telling.whole()
+            async for told in self.shelf.followed(running, watch, telling, own=True):
+                yield told
 
-    async def halt(self, shown: str, request: gr.Request) -> None:
-        if shown:
-            await self.playground.end(user_of(request), shown, State.STOPPED)
+    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
+        """What the page is told of an answer: the values of `told`."""
+        return Telling(
+            grown=lambda: (*self._text_and_foot(self.playground.see(user, shown)), *[gr.skip()] * 5),
+            whole=lambda: self._shown(user, shown, words),
+            gone=lambda error: ("", "", chat_view.problem(error.sentence), *self._buttons(""), "",
+                                self.shelf.render(user, None, words)),
+            nothing=tuple([gr.skip()] * len(self.told)),
+        )  # fmt: skip
 
     def _said(self, user: str, values: Values) -> Said:
         said = [values[self.instruction] or "", values[self.given] or ""]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, cast
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
 from app.inference.types import Role
 from app.playground import offer, requests
 from app.playground.answers import Running
-from app.playground.errors import Answering, PlaygroundError
+from app.playground.errors import Answering, NotFound, PlaygroundError
 from app.playground.playground import Playground, Said
 from app.playground.requests import Ask
 from app.playground.talk import Conversation, State, Turn
 from app.tabs.chat import flow, transcript
+from app.tabs.chat.flow import Telling
 from app.tabs.chat.shelf import QUIET
-from app.tabs.chat.visitor import user_of
+from app.tabs.chat.visitor import page_of, user_of
+from app.tabs.chat.watch import Watch, Watches
 from app.views import chat as chat_view
 
 TITLE = "Compare"
@@ -46,16 +48,18 @@ class ComparePanel:
     new: gr.Button
     examples: gr.Dataset
     shown: gr.State
+    watches: Watches = field(default_factory=Watches)
 
     def connect(self) -> None:
         inputs = [self.box, self.shown, *self.models]
         self.box.submit(self.send, inputs, self.told, concurrency_limit=None, **QUIET)
         self.box.stop(self.stop, self.shown, None, queue=False, **QUIET)
-        self.new.click(self.begin, self.shown, self.told, **QUIET)
+        begins: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+        self.new.click(self.begin, self.shown, self.told, **begins)
         for chat in self.chats:
-            chat.clear(self.begin, self.shown, self.told, **QUIET)
+            chat.clear(self.begin, self.shown, self.told, **begins)
         for model in self.models:  # another model has not said what stands above
-            model.input(self.begin, self.shown, self.told, **QUIET)
+            model.input(self.begin, self.shown, self.told, **begins)
         self.examples.click(lambda sample: sample[0], self.examples, self.box, queue=False, **QUIET)
 
     @property
@@ -79,11 +83,12 @@ class ComparePanel:
             yield tuple([gr.skip()] * len(self.arrivals))
             return
         models = [one.model for one in found if one]
-        yield (*self._shown(user, shown), *models)
         running = self._running(shown)
-        if running:
-            async for parts in self._followed(user, shown, running, own=False):
-                yield (*parts, gr.skip(), gr.skip())
+        with self.watches.begin(page_of(request)) as watch:
+            yield (*self._shown(user, shown), *models)
+            if running:
+                async for parts in self._followed(user, shown, running, watch, own=False):
+                    yield (*parts, gr.skip(), gr.skip())
 
     async def send(
         self, text: str, shown: Shown, left: str, right: str, request: gr.Request
@@ -98,9 +103,10 @@ class ComparePanel:
             yield self._refused(error)
             return
         first = self._shown(user, shown)
-        yield (*first[:2], gr.Textbox(value="", submit_btn=False, stop_btn=True), problem, shown)
-        async for parts in self._followed(user, shown, running, own=True):
-            yield (*parts[:3], gr.skip(), gr.skip())
+        with self.watches.begin(page_of(request)) as watch:
+            yield (*first[:2], gr.Textbox(value="", submit_btn=False, stop_btn=True), problem, shown)
+            async for parts in self._followed(user, shown, running, watch, own=True):
+                yield (*parts[:3], gr.skip(), gr.skip())
 
     def _check(self, turn: Turn, shown: Shown) -> None:
         if turn.empty:
@@ -141,17 +147,17 @@ class ComparePanel:
         found = (self.playground.answers.find(conversation) for conversation in shown)
         return [running for running in found if running is not None]
 
-    async def _followed(
-        self, user: str, shown: Shown, running: Sequence[Running], *, own: bool
+    def _followed(
+        self, user: str, shown: Shown, running: Sequence[Running], watch: Watch, *, own: bool
     ) -> AsyncIterator[tuple[Any, ...]]:
         """The values of `told`, until both are done."""
-        async with aclosing(cast(Any, flow.together(self.playground, running, own=own))) as ticks:
-            async for new in ticks:
-                if all(each.done for each in running):
-                    break
-                chats = [self._messages(user, each) for each in shown] if new else [gr.skip()] * 2
-                yield (*chats, gr.skip(), gr.skip(), gr.skip())
-        yield self._shown(user, shown)
+        telling = Telling(
+            grown=lambda: (*[self._messages(user, each) for each in shown], gr.skip(), gr.skip(), gr.skip()),
+            whole=lambda: self._shown(user, shown),
+            gone=lambda error: (*self._empty()[:3], chat_view.problem(error.sentence), []),
+            nothing=tuple([gr.skip()] * len(self.told)),
+        )
+        return flow.told(self.playground, running, watch, telling, own=own)
 
     def _shown(self, user: str, shown: Shown) -> tuple[Any, ...]:
         """The values of `told`."""
@@ -168,16 +174,22 @@ class ComparePanel:
         return (gr.skip(), gr.skip(), gr.skip(), chat_view.problem(error.sentence), gr.skip())
 
     async def stop(self, shown: Shown, request: gr.Request) -> None:
-        """Both end."""
+        """Both end; one that was deleted has ended."""
         for conversation in shown:
-            await self.playground.end(user_of(request), conversation, State.STOPPED)
+            with suppress(NotFound):
+                await self.playground.end(user_of(request), conversation, State.STOPPED)
 
     async def begin(self, shown: Shown, request: gr.Request) -> tuple[Any, ...]:
         """Two empty conversations; what is being written in the old ones ends."""
+        await self.watches.leave(page_of(request))
         try:
             await self.stop(shown, request)
         except PlaygroundError as error:
             return self._refused(error)
+        return self._empty()
+
+    def _empty(self) -> tuple[Any, ...]:
+        """The values of `told` before the first message."""
         return ([], [], gr.Textbox(submit_btn=True, stop_btn=False), "", [])
 
 

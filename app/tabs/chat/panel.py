@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from app.playground import offer
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
 from app.playground.requests import Ask
-from app.playground.talk import Conversation, State, Turn
+from app.playground.talk import Conversation, Turn
 from app.tabs.chat import flow, parameters, shelf, transcript
+from app.tabs.chat.flow import Telling
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
-from app.tabs.chat.visitor import user_of
+from app.tabs.chat.visitor import page_of, user_of
 from app.views import chat as chat_view
 
 Values = dict[Any, Any]
@@ -69,9 +69,9 @@ class ChatPanel:
         chatbot.retry(self.retry, inputs, told, **writes)
         chatbot.edit(self.edit, inputs, told, **writes)
         chatbot.undo(self.undo, [shown], told, **QUIET)
-        chatbot.clear(self.clear, None, told, **QUIET)
-        box.stop(self.stop, shown, None, queue=False, **QUIET)
-        self.shelf.connect([chatbot, box, self.problem, self.system], self._opened)
+        chatbot.clear(self.clear, self.shelf.search, told, **writes)
+        box.stop(self.shelf.stop, shown, None, queue=False, **QUIET)
+        self.shelf.connect([chatbot, box, self.problem, self.system], self._opened, told, self._telling)
 
     @property
     def arrivals(self) -> list[Any]:
@@ -81,24 +81,22 @@ class ChatPanel:
 
     async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         """The conversation that was open last; an answer that is being written in it is followed."""
-        rest = len(self.arrivals) - 5
+        rest = [gr.skip()] * (len(self.arrivals) - 5)
         try:
             user = user_of(request)
         except PlaygroundError as error:
-            yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * (rest + 2))
+            yield (*self._refused(error), *rest)
             return
         found = self.playground.latest(user, self.spec.room)
         name = self.spec.model.name
         sliders = self.parameters.at_defaults(name, self.playground.core.model(name))
-        yield (*self._shown(user, found.id if found else ""), found.system if found else "", *sliders)
-        running = self.playground.answers.find(found.id) if found else None
-        if found and running:
-            async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for new in ticks:
-                    if running.done:
-                        break
-                    yield (self._messages(user, found.id) if new else gr.skip(), *[gr.skip()] * (rest + 4))
-            yield (*self._shown(user, found.id), *[gr.skip()] * rest)
+        shown = found.id if found else ""
+        running = self.playground.answers.find(shown)
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            yield (*self._shown(user, shown), found.system if found else "", *sliders)
+            if running:
+                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
+                    yield (*told, *rest)
 
     async def send(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         async for shown in self._answered(values, request, _turn(values[self.box])):
@@ -133,13 +131,13 @@ class ChatPanel:
         chatbot, _, problem, *rest = self._shown(user, shown)
         return (chatbot, self._box(turns[place]), problem, *rest)
 
-    async def clear(self, request: gr.Request) -> tuple[Any, ...]:
+    async def clear(self, words: str, request: gr.Request) -> tuple[Any, ...]:
         """An empty page. The conversation stays among the kept ones."""
-        return ([], gr.skip(), "", "", self.shelf.render(user_of(request), None))
-
-    async def stop(self, shown: str, request: gr.Request) -> None:
-        if shown:
-            await self.playground.end(user_of(request), shown, State.STOPPED)
+        await self.shelf.leave(request)
+        try:
+            return ([], self._buttons(False), "", "", self.shelf.render(user_of(request), None, words))
+        except PlaygroundError as error:
+            return self._refused(error)
 
     async def _answered(
         self, values: Values, request: gr.Request, turn: Turn | None, place: int | None = None
@@ -155,13 +153,20 @@ class ChatPanel:
         shown, words = said.conversation, str(values[self.shelf.search] or "")
         written = self._box(Turn(role=Role.USER, text=""), running=True) if place is None and turn else gr.skip()
         first = self._shown(user, shown, words)
-        yield (first[0], written if turn and place is None else self._buttons(True), *first[2:])
-        async with aclosing(cast(Any, flow.ticks(self.playground, running, own=True))) as ticks:
-            async for new in ticks:
-                if running.done:
-                    break
-                yield (self._messages(user, shown) if new else gr.skip(), *[gr.skip()] * 4)
-        yield self._shown(user, shown, words)
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            yield (first[0], written if turn and place is None else self._buttons(True), *first[2:])
+            async for told in self.shelf.followed(running, watch, self._telling(user, shown, words), own=True):
+                yield told
+
+    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
+        """What the page is told of an answer: the values of chatbot, box, problem, shown and list."""
+        return Telling(
+            grown=lambda: (self._messages(user, shown), *[gr.skip()] * 4),
+            whole=lambda: self._shown(user, shown, words),
+            gone=lambda error: ([], self._buttons(False), chat_view.problem(error.sentence), "",
+                                self.shelf.render(user, None, words)),
+            nothing=tuple([gr.skip()] * 5),
+        )  # fmt: skip
 
     def _said(self, user: str, values: Values, turn: Turn | None, place: int | None) -> Said:
         choice, kept = self.spec.model, self.playground.conversations

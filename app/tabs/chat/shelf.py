@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
-from app.playground.errors import PlaygroundError
+from app.playground.answers import Running
+from app.playground.errors import NotFound, PlaygroundError
 from app.playground.playground import Playground
-from app.playground.talk import Conversation
-from app.tabs.chat.visitor import user_of
+from app.playground.talk import Conversation, State
+from app.tabs.chat import flow
+from app.tabs.chat.flow import Telling
+from app.tabs.chat.visitor import page_of, user_of
+from app.tabs.chat.watch import Watch, Watches
 from app.views import chat as chat_view
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -31,6 +36,7 @@ element.addEventListener('click', (event) => {
 });
 """
 Show = Callable[[Conversation | None], tuple[Any, ...]]
+Tell = Callable[[str, str, str], Telling]  # of a user's conversation, with the words of the search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +49,26 @@ class Shelf:
     search: gr.Textbox
     talks: gr.HTML
     shown: gr.State
+    watches: Watches = field(default_factory=Watches)
 
     def render(self, user: str, conversation: Conversation | None, words: str = "") -> str:
         """The list as it is now."""
         found = self.playground.conversations.list(user, self.room, words)
         return chat_view.listing(found, conversation, time.time(), bool(words.strip()))
 
-    def connect(self, outputs: list[Any], show: Show) -> None:
-        """`show` gives the values of `outputs` for a conversation that is opened, or for none."""
+    def connect(self, outputs: list[Any], show: Show, told: list[Any], tell: Tell) -> None:
+        """`show` gives the values of `outputs` for a conversation that is opened, or for none.
+
+        `tell` gives those of `told`, while an answer is being written in the one that was opened.
+        """
 
         async def act(shown: str, words: str, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
             try:
                 user = user_of(request)
-                opened = await self._act(user, str(event.action), str(event.talk), str(event.title or ""), shown)
+                action, talk = str(event.action), str(event.talk)
+                if action == "open" or (action == "delete" and talk == shown):
+                    await self.leave(request)
+                opened = await self._act(user, action, talk, str(event.title or ""), shown)
             except PlaygroundError as error:
                 gr.Warning(error.sentence)
                 return (gr.skip(), gr.skip(), *[gr.skip()] * len(outputs))
@@ -71,18 +84,50 @@ class Shelf:
             except PlaygroundError as error:
                 return chat_view.problem(error.sentence)
 
-        def begin(words: str, request: gr.Request) -> tuple[Any, ...]:
+        async def begin(words: str, request: gr.Request) -> tuple[Any, ...]:
+            await self.leave(request)
             try:
                 return (self.render(user_of(request), None, words), "", *show(None))
             except PlaygroundError as error:
                 return (chat_view.problem(error.sentence), "", *show(None))
 
-        told = [self.talks, self.shown, *outputs]
-        self.talks.click(act, [self.shown, self.search], told, **QUIET)
-        self.new.click(begin, self.search, told, queue=False, **QUIET)
+        async def join(shown: str, words: str, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+            nothing = tuple([gr.skip()] * len(told))
+            if self.watches.following(page_of(request)):  # a conversation that is not shown was renamed or deleted
+                yield nothing
+                return
+            with self.watches.begin(page_of(request)) as watch:
+                yield nothing
+                running = self.playground.answers.find(shown)
+                if running is not None:
+                    async for values in self.followed(running, watch, tell(user_of(request), shown, words), own=False):
+                        yield values
+
+        changed = [self.talks, self.shown, *outputs]
+        # In the queue, as the answers are: what is told first reaches the page first.
+        queued: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+        self.talks.click(act, [self.shown, self.search], changed, **queued).then(
+            join, [self.shown, self.search], told, **queued
+        )
+        self.new.click(begin, self.search, changed, **queued)
         self.search.change(
             look, [self.shown, self.search], self.talks, queue=False, trigger_mode="always_last", **QUIET
         )
+
+    async def leave(self, request: gr.Request) -> None:
+        """The page turns to another conversation. An answer under way goes on being written in its own."""
+        await self.watches.leave(page_of(request))
+
+    async def stop(self, shown: str, request: gr.Request) -> None:
+        """End the answer under way; where its conversation was deleted, it has ended."""
+        with suppress(NotFound):
+            if shown:
+                await self.playground.end(user_of(request), shown, State.STOPPED)
+
+    def followed(
+        self, running: Running, watch: Watch, telling: Telling, *, own: bool
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        return flow.told(self.playground, [running], watch, telling, own=own)
 
     async def _act(self, user: str, action: str, talk: str, title: str, shown: str) -> Conversation | str | None:
         """The conversation to show; None for an empty page; an id where the one that is shown stays."""

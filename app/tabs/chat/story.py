@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
-from app.inference.types import Role
 from app.playground import offer, requests
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
-from app.playground.talk import Conversation, State
+from app.playground.talk import Conversation
 from app.tabs.chat import flow, parameters, shelf
+from app.tabs.chat.flow import Telling
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
-from app.tabs.chat.visitor import user_of
+from app.tabs.chat.visitor import page_of, user_of
 from app.views import chat as chat_view
 
 Values = dict[Any, Any]
@@ -50,10 +49,11 @@ class StoryPanel:
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.go.click(self.go_on, inputs, self.told, **writes)
         self.retry.click(self.again, inputs, self.told, **writes)
-        self.undo.click(self.take_back, shown, self.told, **QUIET)
-        self.stop.click(self.halt, shown, None, queue=False, **QUIET)
+        self.undo.click(self.take_back, {self.text, shown, self.shelf.search}, self.told, **QUIET)
+        self.stop.click(self.shelf.stop, shown, None, queue=False, **QUIET)
         self.examples.click(lambda sample: sample[0], self.examples, self.text, queue=False, **QUIET)
-        self.shelf.connect([self.text, self.foot, self.problem, self.go, self.stop], self._opened)
+        opened = [self.text, self.foot, self.problem, self.go, self.stop]
+        self.shelf.connect(opened, self._opened, self.told, self._telling)
 
     @property
     def told(self) -> list[Any]:
@@ -72,16 +72,13 @@ class StoryPanel:
             return
         found = self.playground.latest(user, ROOM)
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
-        yield (*self._shown(user, found.id if found else ""), *sliders)
-        running = self.playground.answers.find(found.id) if found else None
-        if found and running:
-            async with aclosing(cast(Any, flow.ticks(self.playground, running, own=False))) as ticks:
-                async for new in ticks:
-                    if running.done:
-                        break
-                    grown = self._growing(user, found.id) if new else [gr.skip()] * 2
-                    yield (*grown, *[gr.skip()] * (len(self.arrivals) - 2))
-            yield (*self._shown(user, found.id), *[gr.skip()] * len(sliders))
+        shown = found.id if found else ""
+        running = self.playground.answers.find(shown)
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            yield (*self._shown(user, shown), *sliders)
+            if running:
+                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
+                    yield (*told, *[gr.skip()] * len(sliders))
 
     async def go_on(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         async for shown in self._written(values, request, again=False):
@@ -92,18 +89,16 @@ class StoryPanel:
         async for shown in self._written(values, request, again=True):
             yield shown
 
-    def take_back(self, shown: str, request: gr.Request) -> tuple[Any, ...]:
-        """Without what the model wrote last."""
+    def take_back(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
+        """Without what the model wrote last. What the person changed before that stays changed."""
+        shown, words = values[self.shelf.shown], str(values[self.shelf.search] or "")
         try:
             user = user_of(request)
-            self.playground.take_back(user, shown, self._last_answer(user, shown))
+            turns = self.playground.see(user, shown).turns if shown else ()
+            self.playground.take_back(user, shown, *requests.without_last_answer(turns, values[self.text] or ""))
         except PlaygroundError as error:
             return self._refused(error)
-        return self._shown(user, shown)
-
-    async def halt(self, shown: str, request: gr.Request) -> None:
-        if shown:
-            await self.playground.end(user_of(request), shown, State.STOPPED)
+        return self._shown(user, shown, words)
 
     async def _written(self, values: Values, request: gr.Request, *, again: bool) -> AsyncIterator[tuple[Any, ...]]:
         try:
@@ -113,21 +108,31 @@ class StoryPanel:
         except PlaygroundError as error:
             yield self._refused(error)
             return
-        words = str(values[self.shelf.search] or "")
-        yield self._shown(user, said.conversation, words)
-        async with aclosing(cast(Any, flow.ticks(self.playground, running, own=True))) as ticks:
-            async for new in ticks:
-                if running.done:
-                    break
-                yield (*(self._growing(user, said.conversation) if new else [gr.skip()] * 2), *[gr.skip()] * 5)
-        yield self._shown(user, said.conversation, words)
+        with self.shelf.watches.begin(page_of(request)) as watch:
+            telling = self._telling(user, said.conversation, str(values[self.shelf.search] or ""))
+            yield telling.whole()
+            async for told in self.shelf.followed(running, watch, telling, own=True):
+                yield told
+
+    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
+        """What the page is told of what is being added: the values of `told`."""
+        return Telling(
+            grown=lambda: (*self._text_and_foot(self.playground.see(user, shown)), *[gr.skip()] * 5),
+            whole=lambda: self._shown(user, shown, words),
+            gone=lambda error: ("", "", chat_view.problem(error.sentence), *self._buttons(""), "",
+                                self.shelf.render(user, None, words)),
+            nothing=tuple([gr.skip()] * len(self.told)),
+        )  # fmt: skip
 
     def _said(self, user: str, values: Values, *, again: bool) -> Said:
         kept = self.playground.conversations
-        shown = values[self.shelf.shown] or kept.begin(user, ROOM, MODEL).id
-        keep, added = requests.pieces(kept.get(user, shown).turns, values[self.text] or "")
+        shown, text = values[self.shelf.shown], values[self.text] or ""
         if again:
-            keep, added = self._last_answer(user, shown), []
+            turns = self.playground.see(user, shown).turns if shown else ()
+            keep, added = requests.without_last_answer(turns, text)
+        else:
+            shown = shown or kept.begin(user, ROOM, MODEL).id
+            keep, added = requests.pieces(kept.get(user, shown).turns, text)
         model = self.playground.core.model(MODEL)
         return Said(
             conversation=shown,
@@ -139,13 +144,6 @@ class StoryPanel:
             sampling=self.parameters.read(values, MODEL, model),
         )
 
-    def _last_answer(self, user: str, shown: str) -> int:
-        turns = self.playground.see(user, shown).turns if shown else ()
-        places = [place for place, turn in enumerate(turns) if turn.role is Role.ASSISTANT]
-        if not places:
-            raise PlaygroundError("The model has written nothing yet.", hint="Begin a story and press Go on.")
-        return places[-1]
-
     def _opened(self, conversation: Conversation | None) -> tuple[Any, ...]:
         if conversation is None:
             return "", "", "", gr.Button(visible=True), gr.Button(visible=False)
@@ -156,9 +154,6 @@ class StoryPanel:
         conversation = self.playground.see(user, shown) if shown else None
         listed = self.shelf.render(user, conversation, words)
         return (*self._text_and_foot(conversation), "", *self._buttons(shown), shown, listed)
-
-    def _growing(self, user: str, shown: str) -> tuple[str, str]:
-        return self._text_and_foot(self.playground.see(user, shown))
 
     def _text_and_foot(self, conversation: Conversation | None) -> tuple[str, str]:
         if conversation is None:

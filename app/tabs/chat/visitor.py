@@ -21,6 +21,11 @@ def user_of(request: gr.Request) -> str:
     return str(user)
 
 
+def page_of(request: gr.Request) -> str:
+    """One open page of a browser, until it is loaded again."""
+    return request.session_hash or ""
+
+
 def name_of(request: gr.Request) -> str:
     """As `user_of`; programs that keep no cookie are one guest together."""
     return str(_state(request).get("user") or "guests")
