@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.machine.values import Process, Reading, Usage
+from app.machine.values import Card, Process, Reading, Usage
 
 
 def members(processes: Mapping[int, Process], root: int) -> set[int]:
@@ -38,6 +38,12 @@ def usage(now: Reading, before: Reading | None, root: int) -> Usage | None:
         memory=sum(now.processes[pid].memory for pid in family),
         gpu=sum(size or 0 for size in sizes) if sizes else None,
     )
+
+
+def on_card(now: Reading, card: Card, root: int) -> int:
+    """Bytes that the family of `root` takes of one GPU, as far as the driver tells."""
+    family = members(now.processes, root)
+    return sum(task.size or 0 for task in card.tasks if task.pid in family)
 
 
 def owner(processes: Mapping[int, Process], pid: int, roots: Mapping[int, str]) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import gradio as gr
 
 from app.desk import Desk
+from app.machine import families, room
 from app.machine import residents as models
-from app.machine import room
 from app.machine.machine import Machine
 from app.machine.residents import Resident
 from app.machine.room import Held, Kind
-from app.machine.values import Reading
+from app.machine.values import Card, Reading
 from app.playground.core import Phase
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground
@@ -26,6 +27,7 @@ from app.views import machine as machine_view
 from app.views import residents as residents_view
 from spaces_runner.core import service
 from spaces_runner.store import opened
+from spaces_runner.types import SpaceStatus
 
 TITLE = "GPU"
 ID = "gpu"
@@ -62,13 +64,21 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The machine at one moment, as far as this tab shows it. `roots`: names by process; `spaces`: those at work."""
+    """The machine at one moment, as far as this tab shows it.
+
+    `spaces`: the names of those at work, no two the same, by the process of their app; `core`: that of the models.
+    """
 
     reading: Reading
-    roots: Mapping[int, str]
-    spaces: Mapping[str, int]
+    spaces: Mapping[int, str]
+    core: int | None
     residents: tuple[Resident, ...]
     phase: Phase
+
+    @property
+    def roots(self) -> dict[int, str]:
+        """Names by process."""
+        return {**self.spaces, **({self.core: CORE} if self.core is not None else {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +119,7 @@ class Wiring:
         gpus = machine_view.gpus(seen.reading, seen.roots, series)
         host = machine_view.host(seen.reading, self.machine.memory_over_time())
         table = residents_view.table(seen.residents, seen.phase)
-        answer = _answer(seen, wanted)
+        answer = would_go(seen, wanted)
         parts = {"gpus": gpus, "host": host, "models": table, "answer": answer}
         sent = [told.changed(name, html, partial(str, html)) for name, html in parts.items()]
         return (*sent, told.now)
@@ -127,17 +137,10 @@ class Wiring:
     async def _look(self) -> Seen:
         statuses = await asyncio.to_thread(self.desk.spaces)
         reading = await asyncio.to_thread(self.machine.look)
-        roots = {status.pid: status.space for status in statuses if status.pid is not None}
-        core = await asyncio.to_thread(_core_pid, self.desk)
-        spaces = {}
-        for pid, name in roots.items():
-            if usage := self.machine.usage(pid):
-                spaces[name] = (usage.gpu or 0) if reading.cards else usage.memory
-        named = roots | ({core: CORE} if core is not None else {})
         return Seen(
             reading=reading,
-            roots=named,
-            spaces=spaces,
+            spaces=named(statuses),
+            core=await asyncio.to_thread(_core_pid, self.desk),
             residents=await self._residents(),
             phase=self.playground.core.phase,
         )
@@ -159,7 +162,29 @@ def _core_pid(desk: Desk) -> int | None:
     return run.status.pid if run else None
 
 
-def _answer(seen: Seen, wanted: float | None) -> str:
+def named(statuses: Iterable[SpaceStatus]) -> dict[int, str]:
+    """What Spaces are called whose app runs, by its process: with their id where one of them runs twice."""
+    apps = [status for status in statuses if status.pid is not None]
+    often = Counter(status.space for status in apps)
+    return {
+        status.pid: status.space if often[status.space] == 1 else f"{status.space} ({status.id})"
+        for status in apps
+        if status.pid is not None
+    }
+
+
+def held_by_spaces(seen: Seen, card: Card | None) -> list[Held]:
+    """What each Space holds of that GPU, or of the machine's own memory."""
+    now = seen.reading
+    held: list[Held] = []
+    for pid, name in seen.spaces.items():
+        usage = families.usage(now, None, pid)
+        size = families.on_card(now, card, pid) if card else usage.memory if usage else 0
+        held.append(Held(name=name, kind=Kind.SPACE, size=size))
+    return held
+
+
+def would_go(seen: Seen, wanted: float | None) -> str:
     """What would have to go for `wanted` GB more, on the GPU with most memory free, or in the machine's own memory."""
     if not wanted or wanted < 0:
         return ""
@@ -167,8 +192,7 @@ def _answer(seen: Seen, wanted: float | None) -> str:
     free = card.free if card else seen.reading.memory_free
     where = f"GPU {card.index}'s memory" if card else "this machine's memory"
     device = f"cuda:{card.index}" if card else "cpu"
-    held = models.held(seen.residents, device)
-    held += [Held(name=name, kind=Kind.SPACE, size=size) for name, size in seen.spaces.items()]
+    held = [*models.held(seen.residents, device), *held_by_spaces(seen, card)]
     needed = int(wanted * 1000**3)
     return machine_view.room(needed, free, where, room.to_go(needed, free, held))
 

@@ -20,8 +20,10 @@ from app.machine.residents import Resident, held
 from app.machine.room import Held, Kind, to_go
 from app.machine.values import Card, Process, Reading, Task
 from app.playground.client import CoreClient
+from app.playground.core import Phase
 from app.playground.errors import PlaygroundError
-from spaces_runner.types import Gpu
+from app.tabs import gpu as gpu_tab
+from spaces_runner.types import Gpu, SpaceStatus, Stage
 from tests.support.inference_server import TOKEN, ScriptedService, serving
 
 GB = 1000**3
@@ -74,6 +76,29 @@ def test_a_family_is_counted_with_all_that_it_started() -> None:
     assert families.usage(now, before, 77) is None
     assert families.owner(now.processes, 12, {10: "Space", 30: "other"}) == "Space"
     assert families.owner(now.processes, 99, {10: "Space"}) is None
+
+
+def test_what_a_space_holds_is_asked_of_each_gpu_apart() -> None:
+    """The GPU with most room is full to half by one Space; another holds more, but of the other GPU."""
+    full = Card(index=0, uuid="GPU-a", name="T4", total=16 * GB, used=15 * GB, load=0.5,
+                tasks=(Task(pid=11, size=14 * GB), Task(pid=20, size=1 * GB)))  # fmt: skip
+    half = Card(index=1, uuid="GPU-b", name="T4", total=16 * GB, used=8 * GB, load=0.5,
+                tasks=(Task(pid=20, size=8 * GB), Task(pid=11, size=None)))  # fmt: skip
+    now = reading(1.0, {10: process(1), 11: process(10), 20: process(1)}, (full, half))
+    spaces = gpu_tab.named([at_work("first", 10), at_work("second", 20), at_work("third", None)])
+    assert spaces == {10: "a/b (first)", 20: "a/b (second)"}
+    seen = gpu_tab.Seen(reading=now, spaces=spaces, core=None, residents=(), phase=Phase.READY)
+    assert gpu_tab.held_by_spaces(seen, half) == [
+        item("a/b (first)", Kind.SPACE, 0),
+        item("a/b (second)", Kind.SPACE, 8),
+    ]
+    answer = gpu_tab.would_go(seen, 12)
+    assert "a/b (second)" in answer and "a/b (first)" not in answer and "GPU 1" in answer
+    assert "Does not fit" in gpu_tab.would_go(seen, 17)  # with both GPUs' use of the Spaces it would
+
+
+def at_work(name: str, pid: int | None) -> SpaceStatus:
+    return SpaceStatus(id=name, space="a/b", revision=None, stage=Stage.RUNNING, pid=pid)
 
 
 class _NvmlError(Exception):
