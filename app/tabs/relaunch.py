@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from app import forms
 from app.desk import Desk
+from app.machine import residents as models
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground
 from app.views.remedy import Kind
@@ -32,7 +33,7 @@ class Relaunch:
             case Kind.SECRET:
                 return await asyncio.to_thread(self._with_secret, space_id, forms.variable_name(name), value)
             case Kind.ROOM:
-                await self._make_room()
+                await make_room(self.playground)
                 return (await asyncio.to_thread(self.desk.restart, space_id)).id
 
     def _with_python(self, space_id: str, version: str) -> str:
@@ -51,14 +52,24 @@ class Relaunch:
         request = control.Request(ref=space.ref, options=options, secrets=secrets, name=space.name)
         return control.start(request, self.desk.settings).id
 
-    async def _make_room(self) -> None:
-        """Every model that nobody uses sleeps. One that is asked for meanwhile stays, and the core says so."""
-        await self.playground.core.look()
-        resident = [model.name for model in self.playground.core.models if model.residency == _RESIDENT]
-        if not resident:
-            raise PlaygroundError(
-                "No model is in memory that could sleep.", hint="Stop another Space, or choose a larger GPU."
-            )
-        client = await self.playground.core.client()
-        for name in resident:
+
+async def make_room(playground: Playground) -> None:
+    """Every model that nobody uses sleeps. One that is asked for meanwhile stays, as long as another sleeps.
+
+    Raises PlaygroundError where none sleeps: then there is no more room than before.
+    """
+    client = await playground.core.client()
+    resident = [model for model in await models.ask(client) if model.residency == _RESIDENT]
+    if not resident:
+        raise PlaygroundError(
+            "No model is in memory that could sleep.", hint="Stop another Space, or choose a larger GPU."
+        )
+    slept, refusal = 0, PlaygroundError("Every model in memory is answering.", hint="Wait for it, or stop the answers.")
+    for name in [model.name for model in resident if not model.busy]:
+        try:
             await client.sleep(name)
+            slept += 1
+        except PlaygroundError as error:
+            refusal = error
+    if not slept:
+        raise refusal
