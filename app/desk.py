@@ -6,8 +6,9 @@ asked of one Space beside that only reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from app.share import LinkState, PageLink
@@ -20,6 +21,7 @@ from spaces_runner.store import opened
 from spaces_runner.types import Event, Inspection, RunOptions, SpaceStatus
 
 LOG_LINES = 300
+PIECE_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,16 @@ class Desk:
         where = ref.parse(text, self.settings)
         return runner.inspect(where, options, self.settings, Reporter(emit=say))
 
-    def launch(self, text: str, options: RunOptions, secrets: dict[str, str]) -> SpaceStatus:
+    def launch(self, text: str, options: RunOptions, secrets: dict[str, str], name: str | None = None) -> SpaceStatus:
         """Start what `text` names, and its status as it begins. Raises RunnerError.
 
+        By a `name` of its own, the same Space runs once more beside the others.
         What was mistyped before has been seen on the page by now, and goes.
         """
         where = ref.parse(text, self.settings)
         for status in looking.statuses(self.settings):
             control.forget_if_never_was(status, self.settings)
-        request = control.Request(ref=where, options=options, secrets=secrets, name=None)
+        request = control.Request(ref=where, options=options, secrets=secrets, name=name)
         return looking.status(control.start(request, self.settings).id, self.settings)
 
     def stop(self, space_id: str) -> SpaceStatus:
@@ -78,6 +81,11 @@ class Desk:
         """The last lines of the "build" or the "run" log. Raises UnknownSpace."""
         opened(self.settings).space(space_id)
         return logfile.tail(self._log(space_id, which), lines)
+
+    def whole_log(self, space_id: str, which: str) -> Iterator[str]:
+        """All that is kept of a log, in pieces of some lines each. Raises UnknownSpace, at once."""
+        opened(self.settings).space(space_id)
+        return _pieces(logfile.whole(self._log(space_id, which)))
 
     def log_mark(self, space_id: str, which: str) -> object:
         """What is another with every line that a log gets; None where there is no log."""
@@ -105,3 +113,8 @@ class Desk:
     def revoke_key(self, name: str) -> None:
         """It opens nothing any more. Raises RunnerError."""
         keys.withdraw(self.settings, name)
+
+
+def _pieces(lines: Iterator[str]) -> Iterator[str]:
+    while piece := list(islice(lines, PIECE_LINES)):
+        yield "".join(f"{line}\n" for line in piece)

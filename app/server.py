@@ -43,8 +43,9 @@ def build_app(settings: Settings, options: ServerOptions, link: PageLink | None 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     # Its presence turns off Gradio's own, which answers any Origin with credentials.
     app.add_middleware(CORSMiddleware, allow_origins=[])
-    app.include_router(downloads.routes(playground))
+    app.include_router(downloads.conversations(playground))
     desk = Desk(settings, link)
+    app.include_router(downloads.logs(desk))
     app.include_router(preview.routes(desk))
 
     @app.get("/healthz")

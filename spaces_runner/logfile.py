@@ -160,13 +160,22 @@ def follow(path: Path, *, going: Callable[[], bool], offset: int | None = None, 
         reader.close()
 
 
-class _Reader:
-    """Reads a log on, also while it is rotated under it."""
+def whole(path: Path) -> Iterator[str]:
+    """All harmless lines that are kept of a log, from the oldest file on."""
+    reader = _Reader(path, 0, first=next(iter(files(path)), path))
+    try:
+        yield from reader.lines(last=True)
+    finally:
+        reader.close()
 
-    def __init__(self, path: Path, offset: int | None) -> None:
+
+class _Reader:
+    """Reads a log on from its file `first` (None: the current one), also while it is rotated under it."""
+
+    def __init__(self, path: Path, offset: int | None, first: Path | None = None) -> None:
         self._path = path
         self._pending = b""
-        self._file = self._try_open(path)
+        self._file = self._try_open(first or path)
         if self._file >= 0:
             os.lseek(self._file, offset or 0, os.SEEK_END if offset is None else os.SEEK_SET)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -23,19 +24,18 @@ from spaces_runner.errors import RunnerError
 LOGS = {"run": "Run log", "build": "Build log"}
 HEIGHT = 420
 SEARCHED = 5_000  # lines of a log, the newest
-SAVED = 50_000
 QUICKEST_S = 0.25
 SLOWEST_S = 1.0
 LOOKS_PER_S = 70  # of all pages together; one takes some 6 ms of the server (measured on Gradio 6.31)
 LATELY_S = 3 * SLOWEST_S
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# The name of the log and its text, as a file of the browser's own.
-_SAVE = """(name, text) => {
+# The browser fetches the log as a file, which may be larger than a page could hold.
+_SAVE = """(address) => {
+  if (!address) return [];
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], {type: 'text/plain'}));
-  link.download = name;
+  link.href = address;
+  link.download = '';
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   return [];
 }"""
 
@@ -74,7 +74,7 @@ class LogPanel:
     patch: gr.HTML
     search: gr.Textbox
     save: dict[str, gr.Button]
-    file: tuple[gr.Textbox, gr.Textbox]
+    address: gr.Textbox  # of the log that is saved
     shown: gr.State
 
 
@@ -88,23 +88,23 @@ def lay_out(part: Callable[..., gr.HTML]) -> LogPanel:
                     parts[which] = part(f"{which}-log", max_height=HEIGHT)
             with gr.Tab("Patch"):
                 patch = part("patch", max_height=HEIGHT)
-        search, save, file = _tools()
+        search, save, address = _tools()
     return LogPanel(column=column, clock=gr.Timer(QUICKEST_S, active=False), parts=parts, patch=patch, search=search,
-                    save=save, file=file, shown=gr.State({}))  # fmt: skip
+                    save=save, address=address, shown=gr.State({}))  # fmt: skip
 
 
-def _tools() -> tuple[gr.Textbox, dict[str, gr.Button], tuple[gr.Textbox, gr.Textbox]]:
-    """The search in the logs, a button to save each, and where a log waits for the browser to take it."""
+def _tools() -> tuple[gr.Textbox, dict[str, gr.Button], gr.Textbox]:
+    """The search in the logs, a button to save each, and where the page finds what to fetch."""
     with gr.Row(equal_height=True, elem_classes="sr-tools"):
-        search = gr.Textbox(label="Search the logs", placeholder="Words of a line", max_lines=1, min_width=180,
-                            elem_id="log-search")  # fmt: skip
+        search = gr.Textbox(label=f"Search in the last {SEARCHED:,} lines", placeholder="Words of a line",
+                            max_lines=1, min_width=180, elem_id="log-search")  # fmt: skip
         save = {
             which: gr.Button(f"Save the {which} log", size="sm", min_width=130, scale=0, elem_classes="sr-add")
             for which in LOGS
         }
     # By the style sheet: what is hidden by Gradio alone comes into sight, now and then, with the column around it.
     hidden: dict[str, Any] = {"visible": "hidden", "elem_classes": "sr-file"}
-    return search, save, (gr.Textbox(label="Name of the log", **hidden), gr.Textbox(label="Log", **hidden))
+    return search, save, gr.Textbox(label="Address of the log", **hidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +123,8 @@ class Logs:
         panel.clock.tick(self.follow, looks, live, queue=False, **_QUIET)
         panel.search.change(self.follow, looks, live, queue=False, trigger_mode="always_last", **_QUIET)
         for which, button in panel.save.items():
-            button.click(partial(self.saved, which), self.chosen, list(panel.file), **_QUIET).then(
-                None, list(panel.file), None, js=_SAVE, **_QUIET
+            button.click(partial(self.saved, which), self.chosen, panel.address, **_QUIET).then(
+                None, panel.address, None, js=_SAVE, **_QUIET
             )
 
     def follow(self, chosen: str | None, shown: dict[str, str], words: str, request: gr.Request) -> tuple[Any, ...]:
@@ -144,11 +144,9 @@ class Logs:
         """Seconds between two looks of a page, as many as there are now."""
         return interval(self.followers.count())
 
-    def saved(self, which: str, chosen: str | None) -> tuple[str, str]:
-        """The name and the text of a whole log, as far as it is kept."""
-        if chosen is None:
-            return f"{which}.log", ""
-        return f"{chosen}-{which}.log", "\n".join(self.desk.log(chosen, which, SAVED)) + "\n"
+    def saved(self, which: str, chosen: str | None) -> str:
+        """Where a browser gets the whole log, as far as it is kept; "" where no Space is chosen."""
+        return f"/logs/{quote(chosen)}/{which}.log" if chosen else ""
 
     def _part(self, told: Told, which: str, chosen: str, words: str) -> Any:
         mark = self.desk.log_mark(chosen, which)  # before the lines: what comes meanwhile is told the next time

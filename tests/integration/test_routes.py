@@ -93,7 +93,14 @@ PAGE = [
     "/theme.css",
 ]
 GUESTS_TOO = ["/healthz", "/conversations/{name}"]
-OURS = [*GUESTS_TOO, "/metrics", "/previews/{space_id}", "/tgi/{path:path}", "/v1/{path:path}"]
+OURS = [
+    *GUESTS_TOO,
+    "/logs/{space_id}/{which}.log",
+    "/metrics",
+    "/previews/{space_id}",
+    "/tgi/{path:path}",
+    "/v1/{path:path}",
+]
 # What a guest's page needs, by method. Everything else is the owner's.
 GUEST = {
     "GET": [
@@ -199,6 +206,7 @@ def test_what_guests_need_answers(server: WebServer) -> None:
         ("GET", "/v1/models"),
         ("GET", "/tgi/guanaco-7b/info"),
         ("GET", "/metrics"),
+        ("GET", "/logs/greeter/run.log"),
         ("GET", "/conversations/0123456789abcdef0123456789abcdef.json"),
         ("GET", "/conversations/../state.db"),
         ("PUT", "/config"),

@@ -8,8 +8,12 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
-from app.desk import Desk
+from app import downloads
+from app.desk import PIECE_LINES, Desk
 from app.machine.cards import Cards
 from app.machine.machine import Machine
 from app.tabs.logs import LATELY_S, QUICKEST_S, SLOWEST_S, Followers, Logs, interval
@@ -111,10 +115,24 @@ def test_where_there_is_no_space_nothing_is_told(page: Page, chosen: str | None)
     assert page.look() == ALL_SKIPPED
 
 
-def test_a_whole_log_is_saved_under_the_name_of_its_space(page: Page, run_log: Path) -> None:
-    run_log.write_text("first\nsecond\n")
-    assert page.logs.saved("run", "one") == ("one-run.log", "first\nsecond\n")
-    assert page.logs.saved("build", None) == ("build.log", "")
+def test_a_whole_log_is_saved_with_all_that_was_rotated(page: Page, run_log: Path) -> None:
+    app = FastAPI()
+    app.include_router(downloads.logs(page.logs.desk))
+    lines = [f"line {number}\n" for number in range(2 * PIECE_LINES + 1)]
+    half = len(lines) // 2
+    run_log.with_name("run.log.1").write_text("".join(lines[:half]))
+    run_log.write_text("".join(lines[half:]))
+
+    async def as_owner(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {"role": "owner"}}, receive, send)
+
+    found = TestClient(as_owner).get(page.logs.saved("run", "one"))
+    assert found.text == "".join(lines)
+    assert found.headers["content-disposition"] == 'attachment; filename="one-run.log"'
+    for wrong in ("/logs/one/other.log", "/logs/two/run.log"):
+        assert TestClient(as_owner).get(wrong).status_code == 404
+    assert TestClient(app).get("/logs/one/run.log").status_code == 403
+    assert page.logs.saved("build", None) == ""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from spaces_runner.logfile import LogWriter, Place, dropped, erase, files, follow, tail
+from spaces_runner.logfile import LogWriter, Place, dropped, erase, files, follow, tail, whole
 from spaces_runner.masking import Masker
 
 SECRET = "hunter2/and more?"
@@ -195,6 +195,33 @@ def test_what_is_read_is_harmless(tmp_path: Path) -> None:
     path.write_bytes(b"before\n\x1b[2Jhidden\n 1%\r 99%\n\xff\n")
     assert tail(path, 10) == ["before", "hidden", " 99%", "�"]
     assert list(follow(path, going=lambda: False, offset=0)) == tail(path, 10)
+
+
+def test_a_whole_log_is_all_that_rotation_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    assert list(whole(path)) == []
+    log = LogWriter(path, limit=50, keep=3)
+    for number in range(40):
+        log.write(f"line \x1b[31m{number}\n".encode())
+    log.write(b"not yet ended")
+    log.close()
+    assert len(files(path)) == 3
+    found = list(whole(path))
+    assert found == tail(path, 1000)
+    assert found[-2:] == ["line 39", "not yet ended"] and found[0] not in ("line 0", "line 39")
+
+
+def test_a_whole_log_that_is_rotated_meanwhile_has_no_gap(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    log = LogWriter(path, limit=200_000, keep=4)
+    log.write(b"".join(b"line %06d\n" % number for number in range(40_000)))
+    reading = whole(path)
+    found = [next(reading)]
+    log.write(b"".join(b"line %06d\n" % number for number in range(40_000, 60_000)))
+    log.close()
+    found += reading
+    assert found == [f"line {number:06}" for number in range(60_000)][-len(found) :]
+    assert len(found) >= 40_000
 
 
 def test_following_reads_on_through_rotation(tmp_path: Path) -> None:
