@@ -33,7 +33,7 @@ from app.playground.errors import TooFast
 from app.playground.rates import Rates
 from app.programs import Programs
 
-PUBLIC = frozenset({"/healthz"})  # what anybody may read
+PUBLIC = frozenset({"/healthz"})  # what needs no credentials, on a private server neither
 LOGIN = "/login"
 STUDIO = "/studio/"  # the owner's page
 PAGES = frozenset({"/", STUDIO, STUDIO.rstrip("/")})
