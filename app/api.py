@@ -31,11 +31,17 @@ def build(desk: Desk) -> None:
         return _answer(lambda: desk.inspect(space, _options(options, {}), lambda event: None))
 
     def launch(
-        space: str, options: dict[str, Any] | None = None, secrets: dict[str, str] | None = None
+        space: str,
+        options: dict[str, Any] | None = None,
+        secrets: dict[str, str] | None = None,
+        name: str | None = None,
     ) -> dict[str, Any]:
-        """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh."""
+        """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh.
+
+        By a `name` of its own, the same Space runs once more beside the others.
+        """
         kept = _called(lambda: {forms.variable_name(name): value for name, value in (secrets or {}).items()})
-        return _answer(lambda: desk.launch(space, _options(options, kept), kept))
+        return _answer(lambda: desk.launch(space, _options(options, kept), kept, name or None))
 
     def spaces() -> list[dict[str, Any]]:
         """The status of every Space of this machine."""

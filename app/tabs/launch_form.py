@@ -19,6 +19,7 @@ Values = dict[Any, Any]  # what a handler is given: the value of each input, by 
 class OptionFields:
     """The components of the options, and what they hold as the runner's options."""
 
+    name: gr.Textbox
     share: gr.Checkbox
     refresh: gr.Checkbox
     gpu: gr.Textbox
@@ -45,6 +46,10 @@ class OptionFields:
             environment=values[self.environment] or "",
         )
         return forms.options(filled, tuple(kept)), kept
+
+    def named(self, values: Values) -> str | None:
+        """The name that the Space is to have; None where none was written."""
+        return (values[self.name] or "").strip() or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,17 +111,20 @@ def _options() -> OptionFields:
         gpu = _line("GPU", "auto, none, or a GPU's number", "auto")
         python = _line("Python", "As the Space says, when empty", placeholder="3.11")
         app_args = _line("Arguments of the app", "For one that reads a command line", placeholder="--base_model NAME")
+    name = _line("Name", "To run the same Space once more, beside the others", elem_id="launch-name")
     environment = gr.Textbox(
         "", label="Variables", info="One NAME=value a line", lines=2, placeholder="MODEL_ID=owner/model"
     )
     with gr.Row(equal_height=True):
         secret_name = gr.Dropdown(
-            [], label="Secret", info="Kept apart, never in a log", allow_custom_value=True, value=None, min_width=140
-        )
-        secret_value = _line("Its value", "Goes to this Space alone", type="password")
+            [], label="Secret", info="Kept apart, never in a log", allow_custom_value=True, value=None, min_width=140,
+            elem_id="secret-name",
+        )  # fmt: skip
+        secret_value = _line("Its value", "Goes to this Space alone", type="password", elem_id="secret-value")
         add = gr.Button("Add secret", min_width=130, scale=0, elem_classes="sr-add")
     kept = gr.Markdown(visible=False)
     fields = OptionFields(
+        name=name,
         share=share,
         refresh=refresh,
         gpu=gpu,
@@ -146,10 +154,11 @@ def _wire_secrets(add: gr.Button, fields: OptionFields, kept: gr.Markdown) -> No
         names = ", ".join(f"`{name}`" for name in sorted(known))
         return gr.Markdown(f"Secrets for the next launch: {names}", visible=bool(known))
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     both = [fields.secret_name, fields.secret_value, fields.secrets]
+    # In the queue: of a State that a handler outside of it changed, the page hears nothing.
     add.click(keep, both, both, **quiet)
-    fields.secrets.change(show, fields.secrets, kept, **quiet)
+    fields.secrets.change(show, fields.secrets, kept, queue=False, **quiet)
 
 
 def offered(examples: Path | None, recent: tuple[str, ...]) -> list[list[str]]:

@@ -38,11 +38,12 @@ INSPECT_EVERY_S = 0.3
 RECENT = 6
 # A click on a button inside the cards reaches `act` with what the button stands for.
 _CARD_CLICKS = """
+const REMOVAL = 'Remove this Space, its files and its logs from this machine? If it runs, it is stopped first.';
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
   if (!button) return;
   const {action, space, name} = button.dataset;
-  if (action === 'remove' && !confirm('Remove this Space, its files and its logs from this machine?')) return;
+  if (action === 'remove' && !confirm(REMOVAL)) return;
   const field = button.parentElement.querySelector('input');
   if (field && !field.value) { field.focus(); return; }
   trigger('click', {action, space: space ?? '', name: name ?? '', value: field?.value ?? ''});
@@ -137,14 +138,15 @@ class Wiring:
         plan = [panel.notice, panel.card, panel.plan_patch, panel.plan_diff, form.options.secret_name]
         for asks in (form.inspect.click, form.text.submit):
             asks(self.inspect, form.inputs, plan, concurrency_limit=4, **quiet)
-        cleared = [*plan[:3], panel.chosen, form.options.secret_value, form.options.secrets]
+        cleared = [*plan[:3], panel.chosen, form.options.secret_value, form.options.secrets, form.options.name]
         form.launch.click(self.launch, form.inputs, cleared, **quiet).then(
             at_once, looks, panel.live, queue=False, **quiet
         )
         acted = [panel.notice, panel.chosen, panel.previewed]
         for part in (panel.cards, panel.detail, panel.preview):
             part.click(self.act, None, acted, **quiet).then(at_once, looks, panel.live, queue=False, **quiet)
-        panel.card.click(self.keep, form.options.secrets, [panel.notice, form.options.secrets], queue=False, **quiet)
+        # In the queue: of a State that a handler outside of it changed, the page hears nothing.
+        panel.card.click(self.keep, form.options.secrets, [panel.notice, form.options.secrets], **quiet)
 
     def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or loaded again: the Space of its address, or what is at work, is shown."""
@@ -172,10 +174,11 @@ class Wiring:
         """Start a Space and show it."""
         try:
             options, secrets = self.form.options.read(values)
-            status = await asyncio.to_thread(self.desk.launch, values[self.form.text], options, secrets)
+            name = self.form.options.named(values)
+            status = await asyncio.to_thread(self.desk.launch, values[self.form.text], options, secrets, name)
         except RunnerError as error:
-            return problem.render(error.info), *[gr.skip()] * 5
-        return "", "", gr.Accordion(visible=False), status.id, "", {}
+            return problem.render(error.info), *[gr.skip()] * 6
+        return "", "", gr.Accordion(visible=False), status.id, "", {}, ""
 
     async def act(self, event: gr.EventData) -> tuple[Any, Any, Any]:
         """A button of a card: show, preview, stop, restart or remove its Space."""

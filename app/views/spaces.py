@@ -75,7 +75,7 @@ def _actions(status: SpaceStatus) -> str:
     if preview.possible(status):
         known += [("preview", "Preview")]
     if status.stage.active:
-        known += [("restart", "Restart"), ("stop", "Stop")]
+        known += [("restart", "Restart"), ("stop", "Stop"), ("remove", "Remove")]
     else:
         known += [("restart", "Start again"), ("remove", "Remove")]
     return "".join(_button(status, action, label) for action, label in known)

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Locator, Page, expect
 
 from spaces_runner import looking, stopping
 from spaces_runner.settings import Settings
@@ -278,6 +278,20 @@ def test_a_field_that_cannot_be_read_gets_a_sentence(page: Page, greeter: Path) 
     expect(page.locator("#notice").get_by_role("alert")).to_contain_text("is no variable", timeout=15_000)
 
 
+def test_secrets_that_were_added_are_named_and_never_shown(page: Page) -> None:
+    page.get_by_role("button", name="Options").click()
+    kept = page.get_by_text("Secrets for the next launch:")
+    expect(kept).to_have_count(0)
+    for name in ("HF_TOKEN", "API_KEY"):
+        fill(page.locator("#secret-name input"), name)
+        fill(page.locator("#secret-value input"), f"{name}-0123456789")
+        page.get_by_role("button", name="Add secret").click()
+        expect(kept).to_contain_text(name)
+    expect(kept).to_have_text("Secrets for the next launch: API_KEY, HF_TOKEN")
+    expect(page.locator("#secret-value input")).to_have_value("")
+    assert "0123456789" not in page.content()
+
+
 def test_an_example_fills_the_box(page: Page) -> None:
     page.locator("#offers").get_by_text("examples/hello-interface").click()
     expect(box(page)).to_have_value(re.compile(r"/examples/hello-interface$"))
@@ -326,6 +340,10 @@ def test_launch_open_stop(page: Page, browser: Browser, server: WebServer, greet
             expect(each.locator("#detail .sr-detail[data-stage=STOPPED]")).to_be_visible(timeout=STOP_MS)
     finally:
         second.close()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save the run log").click()
+    assert "<script>window.hacked = 1</script>" in Path(saved.value.path()).read_text()
+    assert saved.value.suggested_filename.endswith("-run.log")
     page.reload()
     expect(page.locator(f"{detail(page, 'greeter')}[data-stage=STOPPED]")).to_be_visible(timeout=30_000)
     expect(page.locator("#run-log")).to_contain_text("window.hacked")
@@ -344,6 +362,32 @@ def test_a_failure_shows_stage_lines_and_remedy(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^Remove .*broken")).click()
     expect(page.locator("#spaces")).not_to_contain_text("broken", timeout=15_000)
     shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def test_a_space_runs_twice_by_a_name_and_is_removed_while_it_runs(
+    page: Page, greeter: Path, page_settings: Settings
+) -> None:
+    page.get_by_role("button", name="Options").click()
+    fill(page.locator("#launch-name").get_by_role("textbox"), "beside")
+    page.get_by_role("button", name="Options").click()
+    launch_without_link(page, str(greeter))
+    card = page.locator("#spaces li[data-space=beside]")
+    expect(card).to_be_visible(timeout=15_000)
+    expect(page.locator("#detail .sr-detail[data-space=beside][data-stage=RUNNING]")).to_be_visible(timeout=BUILD_MS)
+    said: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        said.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
+    card.get_by_role("button", name=re.compile("^Remove ")).click()
+    assert len(said) == 1 and "stopped first" in said[0]
+    expect(card.get_by_role("button", name=re.compile("^Stop "))).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    card.get_by_role("button", name=re.compile("^Remove ")).click()
+    expect(card).to_have_count(0, timeout=STOP_MS)
+    assert "beside" not in {status.id for status in looking.statuses(page_settings)}
 
 
 def test_a_preview_shows_the_app_which_cannot_touch_the_page(page: Page, server: WebServer) -> None:

@@ -90,6 +90,13 @@ def test_only_what_runs_can_be_previewed() -> None:
     assert 'data-action="preview"' not in spaces.render([STOPPED], None, 0.0)
 
 
+def test_what_runs_can_be_removed_as_what_does_not() -> None:
+    for status, others in ((RUNNING, ("restart", "stop")), (STOPPED, ("restart",))):
+        shown = spaces.render([status], None, 0.0)
+        assert all(f'data-action="{action}"' in shown for action in (*others, "remove"))
+    assert 'data-action="stop"' not in spaces.render([STOPPED], None, 0.0)
+
+
 def test_another_run_is_another_frame_and_a_name_no_markup() -> None:
     first = view.part(replace(RUNNING, space='"><script>'))
     assert "<script>" not in first
