@@ -157,53 +157,6 @@ def test_the_owner_sees_the_same_in_two_browsers(browser: Browser, context: Brow
         second.close()
 
 
-def test_another_conversation_is_not_disturbed_by_an_answer_under_way(guest: Page, service: ScriptedService) -> None:
-    send(guest, SLOWLY)
-    expect_answer(guest, "word3")
-    asked = service.requests[-1].id
-    guest.locator("#guanaco-new").click()
-    expect(answers(guest)).to_have_count(0)
-    expect(guest.locator("#guanaco-box .stop-button")).to_have_count(0)
-    send(guest, "meanwhile")
-    expect_answer(guest, "You said meanwhile.")
-    guest.wait_for_timeout(1500)  # for what the first one might still say
-    expect_answer(guest, "You said meanwhile.")
-    guest.locator("#guanaco-talks").get_by_role("button", name=SLOWLY, exact=True).click()
-    expect_answer(guest, "word30")  # it was written on, and goes on being shown
-    expect_answer(guest, "word40")
-    guest.locator("#guanaco-box .stop-button").click()
-    expect_answer(guest, "Stopped")
-    until(lambda: asked in service.cancelled, 10)
-
-
-def test_a_conversation_that_is_deleted_while_it_is_written_is_gone(guest: Page, service: ScriptedService) -> None:
-    send(guest, SLOWLY)
-    expect_answer(guest, "word3")
-    asked = service.requests[-1].id
-    guest.once("dialog", lambda dialog: dialog.accept())
-    guest.get_by_role("button", name=f"Delete {SLOWLY}").click()
-    expect(answers(guest)).to_have_count(0)
-    until(lambda: asked in service.cancelled, 10)
-    expect(guest.locator("#guanaco-talks li")).to_have_count(0)
-    expect(guest.locator("#guanaco-box .stop-button")).to_have_count(0)
-    expect(guest.get_by_test_id("toast-body")).to_have_count(0)
-    send(guest, "still there")
-    expect_answer(guest, "You said still there.")
-
-
-def test_a_new_comparison_is_empty_while_the_old_one_is_answered(guest: Page, service: ScriptedService) -> None:
-    tab(guest, "Compare").click()
-    send(guest, SLOWLY, "compare")
-    for room in ("compare-left", "compare-right"):
-        expect_answer(guest, "word3", room)
-    asked = service.requests[-2:]
-    guest.locator("#compare-new").click()
-    until(lambda: all(request.id in service.cancelled for request in asked), 10)
-    guest.wait_for_timeout(1500)
-    for room in ("compare-left", "compare-right"):
-        expect(answers(guest, room)).to_have_count(0)
-
-
 def test_alpaca_has_instruction_input_and_output(guest: Page, service: ScriptedService) -> None:
     tab(guest, "Alpaca-LoRA").click()
     guest.get_by_label("Instruction", exact=True).fill("Translate.")
@@ -236,15 +189,6 @@ def test_mpt_chats_follows_instructions_and_goes_on_with_a_story(guest: Page, se
     expect(guest.locator("#storywriter-foot")).to_contain_text("tokens/s")
     guest.get_by_role("button", name="Take it back").click()
     expect(story).to_have_value("Once. ")
-    story.fill("Twice. ")
-    guest.get_by_role("button", name="Go on").click()
-    expect(story).to_have_value("Twice. You said **Twice. **.", timeout=SLOW_MS)
-    story.fill("Thrice. You said **Twice. **.")
-    guest.get_by_role("button", name="Write it anew").click()
-    expect(story).to_have_value("Thrice. You said **Thrice. **.", timeout=SLOW_MS)
-    story.fill("Thrice! You said **Thrice. **.")
-    guest.get_by_role("button", name="Take it back").click()
-    expect(story).to_have_value("Thrice! ")
 
 
 def test_llava_is_shown_a_picture(guest: Page, service: ScriptedService, tmp_path: Path) -> None:
