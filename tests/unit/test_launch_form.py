@@ -17,13 +17,14 @@ def test_a_state_that_is_listened_to_is_changed_in_the_queue_alone() -> None:
     unused: Any = None  # the runner, the models and the machine, which nobody asks while the tab is laid out
 
     async def lay_out() -> gr.Blocks:
-        with gr.Blocks() as page:
+        page = gr.Blocks()
+        with page:
             spaces.build(page, unused, None, unused, unused)
         return page
 
     page = asyncio.run(lay_out())
     heard = {block for each in page.fns.values() for block, event in each.targets if event == "change"}
-    states = {key for key in heard if isinstance(page.blocks.get(key), gr.State)}
+    states = {key for key in heard if key is not None and isinstance(page.blocks.get(key), gr.State)}
     assert states
     changes = [each for each in page.fns.values() if states & {output._id for output in each.outputs}]
     assert len(changes) >= 3  # added above, given in the plan's card, gone with a launch
