@@ -106,6 +106,7 @@ class ScriptedEngine:
         return EngineStats(
             running=len(self.running),
             waiting=0,
+            pauses=0,
             kv_tokens=64,
             kv_tokens_used=len(self.running),
             kv_bytes=self.kv_bytes if self.awake else 0,

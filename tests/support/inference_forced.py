@@ -34,11 +34,8 @@ from tests.support.inference_peft import by_peft
 LENGTHS = (39, 30, 47, 24, 26, 52, 21, 37)
 _ADAPTED = ("q_proj", "v_proj")
 
-# Both sides round the same numbers in another order, so neither distance is below the other as a rule: where the order
-# is all that differs, a correct engine is above the bar as often as below it. This much is chance.
-_CHANCE = 1.1
-# Of the scores' spread: what arithmetic in fp32 leaves open. transformers' MPT gives the same bits in a batch as alone,
-# and whatever adds in another order does not.
+# Of the scores' spread: what no precision here resolves. transformers' MPT gives the same bits in a batch as alone, and
+# whatever adds in another order does not: its last bit decides how a kernel of 4 bits rounds what it is given.
 _ROUNDING = 5e-5
 
 
@@ -189,4 +186,4 @@ def compared(case: Case, folder: Path) -> tuple[float, float]:
             # query. So both are held against the same weights in fp32 arithmetic.
             single = alone(case, reference.float())
     spread = torch.cat([one.flatten() for one in single]).std().item()
-    return distance(found, single), _CHANCE * distance(batched, single) + _ROUNDING * spread
+    return distance(found, single), distance(batched, single) + _ROUNDING * spread

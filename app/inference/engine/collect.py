@@ -60,7 +60,7 @@ def usage(running: Running) -> Usage:
     return Usage(
         prompt_tokens=running.prompt,
         generated_tokens=running.generated,
-        reused_tokens=running.grant.reused,
+        reused_tokens=running.reused,
         queue_s=running.admitted - running.ticket.submitted,
         prefill_s=first - running.admitted,
         decode_s=now - first,

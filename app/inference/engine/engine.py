@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import insort
+from functools import partial
 
 import torch
 
-from app.inference.engine.admission import image_positions
+from app.inference.engine.checks import check_ids, check_pictures
 from app.inference.engine.collect import collect, vocabulary
 from app.inference.engine.fair import FairQueue
 from app.inference.engine.guard import guarded
@@ -19,16 +21,7 @@ from app.inference.engine.plan import Plan, plan
 from app.inference.engine.rate import Rate
 from app.inference.engine.runner import Drawn
 from app.inference.engine.types import EngineStats, Failed, Limits, Sequence
-from app.inference.errors import (
-    BadImage,
-    BadRequest,
-    DeviceLost,
-    GenerationFailed,
-    ImagesNotSupported,
-    InferenceError,
-    PromptTooLong,
-    UnknownAdapter,
-)
+from app.inference.errors import DeviceLost, GenerationFailed, InferenceError, PromptTooLong, UnknownAdapter
 from app.inference.families import flat_model, kv_shape
 from app.inference.loaded import LoadedModel
 from app.inference.types import Finished, Queued, Started
@@ -66,8 +59,9 @@ class Engine:
         self._intake = Intake(limits.max_waiting)
         self._queue: FairQueue[Ticket] = FairQueue(limits.quantum)
         self._running: list[Running] = []
+        self._paused: list[Running] = []  # the oldest first
         self._rate = Rate()
-        self._generated = self._prefilled = self._reused = self._steps = 0
+        self._generated = self._prefilled = self._reused = self._steps = self._pauses = 0
         self._used = 0  # tokens of the arena: counted by the thread that steps, read by any
 
     def submit(self, sequence: Sequence) -> None:
@@ -98,8 +92,9 @@ class Engine:
     def stats(self) -> EngineStats:
         machine = self._machine
         return EngineStats(
-            running=len(self._running),
+            running=len(self._running) + len(self._paused),
             waiting=self._intake.waiting,
+            pauses=self._pauses,
             kv_tokens=self._capacity if machine else 0,
             kv_tokens_used=self._used,
             kv_bytes=machine.store.arena.nbytes if machine else 0,
@@ -126,6 +121,8 @@ class Engine:
         self._take_in()
         for one in list(self._running):
             self._end(one, Failed(error=error))
+        while self._paused:
+            self._intake.close(self._paused.pop().ticket, Failed(error=error))
         while self._queue.peek() is not None:
             ticket = self._queue.pop()
             self._intake.left_queue(ticket)
@@ -159,6 +156,7 @@ class Engine:
 
     def _step(self) -> bool:
         self._take_in()
+        self._grow()
         self._admit()
         looked = self._look()
         work = plan(self._running, self._chunk)
@@ -183,6 +181,7 @@ class Engine:
     def _forget(self, ticket: Ticket) -> None:
         if self._queue.remove(ticket):
             self._intake.left_queue(ticket)
+        self._paused = [one for one in self._paused if one.ticket is not ticket]
         for one in self._running:
             if one.ticket is ticket:
                 self._leave(one)
@@ -195,8 +194,50 @@ class Engine:
                 ticket.position = position
                 self._intake.tell(ticket, Queued(position=position))
 
+    def _grow(self) -> None:
+        """Room for the next token of everyone, at the cost of those who came last."""
+        for one in sorted((one for one in self._running if one.cramped), key=_age):
+            if one in self._running:  # nor paused for one that is older
+                self._widen(one)
+
+    def _widen(self, one: Running) -> None:
+        """The oldest of all finds room at last: no sequence is longer than the whole arena."""
+        store, wanted = self._ready.store, self._ready.admission.capacity(one.ticket, len(one.grant.slots))
+        while (grown := store.grow(one.grant, wanted)) is None:
+            last = max(self._running, key=_age)
+            self._pause(last)
+            if last is one:
+                return
+        one.grant, self._used = grown, store.used
+        failed = guarded(lambda: self._ready.seats.widen(one.seat, grown))
+        if failed is not None:
+            self._end(one, Failed(error=failed))
+
+    def _pause(self, one: Running) -> None:
+        """It goes on when there is room, from what is left of it then; nobody who is new goes before it."""
+        self._leave(one)
+        self._pauses += 1
+        insort(self._paused, one, key=_age)
+
+    def _resume(self) -> bool:
+        """Whether everyone who was paused goes on."""
+        while self._paused:
+            one = self._paused[0]
+            found = guarded(partial(self._ready.admission.readmit, one))
+            if found is False:
+                return False
+            self._paused.remove(one)
+            if isinstance(found, InferenceError):
+                self._intake.close(one.ticket, Failed(error=found))
+            else:
+                insort(self._running, one, key=_age)
+                self._used = self._ready.store.used
+        return True
+
     def _admit(self) -> None:
         """Let in whose turn it is, while there is room."""
+        if not self._resume():
+            return
         before = len(self._queue)
         while (ticket := self._queue.peek()) is not None:
             admitted = guarded(lambda: self._ready.admission.admit(ticket))
@@ -223,10 +264,11 @@ class Engine:
             self._intake.close(ticket, Failed(error=admitted))
             return
         self._running.append(admitted)
-        reused = admitted.grant.reused
-        self._reused += reused
+        self._reused += admitted.reused
         self._used = self._ready.store.used
-        self._intake.tell(ticket, Started(prompt_tokens=admitted.prompt, reused_tokens=reused, seed=admitted.seed))
+        self._intake.tell(
+            ticket, Started(prompt_tokens=admitted.prompt, reused_tokens=admitted.reused, seed=admitted.seed)
+        )
 
     def _run(self, work: Plan) -> None:
         """Run a plan. If it fails, find out on which sequences: they end, the others go on."""
@@ -272,27 +314,11 @@ class Engine:
         self._running.remove(one)
         self._ready.seats.leave(one.seat)
         if sound and self._limits.reuse and one.computed:
-            self._ready.store.park(one.ticket.sequence.namespace, one.parkable, one.grant)
+            self._ready.store.park(one.ticket.sequence.namespace, one.recognised[: one.computed], one.grant)
         else:
             self._ready.store.release(one.grant)
         self._used = self._ready.store.used
 
 
-def check_ids(sequence: Sequence, vocabulary: int) -> None:
-    """Raise BadRequest for a prompt that no model can read: the device would not survive it."""
-    if not sequence.prompt_ids:
-        raise BadRequest("The prompt is empty.", param="prompt")
-    if not 0 <= min(sequence.prompt_ids) <= max(sequence.prompt_ids) < vocabulary:
-        raise BadRequest(f"The prompt has token ids outside of 0 to {vocabulary - 1}.", param="prompt")
-
-
-def check_pictures(sequence: Sequence, image_token: int | None) -> None:
-    """Raise BadRequest unless there are image tokens for every picture, and pictures for every image token."""
-    pictures = 0 if sequence.pixels is None else len(sequence.pixels)
-    if image_token is None:
-        if pictures:
-            raise ImagesNotSupported("This model reads text alone.", param="messages")
-        return
-    tokens = len(image_positions(sequence, image_token))
-    if bool(tokens) != bool(pictures) or (pictures and tokens % pictures):
-        raise BadImage(f"The prompt has {tokens} image tokens for {pictures} pictures.", param="messages")
+def _age(one: Running) -> float:
+    return one.admitted

@@ -1,7 +1,7 @@
 """The arena for keys and values, in pages, and the prefixes parked in it.
 
-A sequence is given all the pages that it may ever need when it is admitted, in one run where there is one: on the CPU
-attention then looks at them in place. Pages that many share are counted.
+A sequence is given pages in one run where there is one: on the CPU attention then looks at them in place. One that
+turns out longer is given more. Pages that many share are counted.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class KvStore:
 
     @property
     def used(self) -> int:
-        """Tokens promised to running sequences."""
+        """Tokens that there is room for in running sequences."""
         return (self._total - self._pages.free - self._reclaimable()) * self._page
 
     def admit(self, namespace: Hashable, ids: Ids, capacity: int) -> Grant | None:
@@ -120,6 +120,15 @@ class KvStore:
         if source is not None and self._make_room(needed - self._whole(common), spare=source):
             return self._grant(source, common, needed)
         return self._grant(None, 0, needed) if self._make_room(needed) else None
+
+    def grow(self, grant: Grant, capacity: int) -> Grant | None:
+        """The same with room for `capacity` tokens; None while there is too little of it."""
+        needed = -(-capacity // self._page) - len(grant.pages)
+        if not self._make_room(needed):
+            return None
+        more = self._pages.take(needed)
+        slots = np.concatenate([grant.slots, self._slots(more)])
+        return Grant(pages=[*grant.pages, *more], slots=slots, reused=grant.reused)
 
     def park(self, namespace: Hashable, ids: Ids, grant: Grant) -> None:
         """Keep what a sequence computed; it supersedes what it went on from."""

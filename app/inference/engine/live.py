@@ -62,7 +62,7 @@ class Pictures:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A sequence with a seat and room in the arena."""
+    """A sequence with a seat and room in the arena, or one that gave both up for a while and will go on."""
 
     ticket: Ticket
     grant: Grant
@@ -75,7 +75,9 @@ class Running:
     stops: StopScanner
     admitted: float
     ids: list[int]  # prompt and output
+    given: int  # of them, how many there were when it was let in, the last time: they are computed as a prompt
     computed: int  # of them, how many have keys and values in the arena
+    reused: int  # of the prompt, taken from what was parked
     pictures: Pictures | None = None
     first_token: float = 0.0
 
@@ -89,15 +91,19 @@ class Running:
 
     @property
     def reach(self) -> int:
-        """Up to where its prompt can be computed: to the first picture that is unseen."""
-        return self.pictures.reach if self.pictures is not None and self.pictures.unseen else self.prompt
+        """Up to where it can be computed as a prompt: to the first picture that is unseen."""
+        return self.pictures.reach if self.pictures is not None and self.pictures.unseen else self.given
 
     @property
     def decoding(self) -> bool:
-        return self.computed >= self.prompt
+        return self.computed >= self.given
 
     @property
-    def parkable(self) -> Ids:
-        """What to recognise its computed tokens by, in a later prompt."""
-        output = np.asarray(self.ids[self.prompt : self.computed], dtype=np.int64)
-        return np.concatenate([self.key[: self.computed], output])
+    def cramped(self) -> bool:
+        """Whether its next token has no place in the arena yet."""
+        return self.computed >= len(self.grant.slots)
+
+    @property
+    def recognised(self) -> Ids:
+        """What its tokens so far are recognised by, in a later prompt."""
+        return np.concatenate([self.key, np.asarray(self.ids[self.prompt :], dtype=np.int64)])

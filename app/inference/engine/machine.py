@@ -71,7 +71,14 @@ def _built(plan: Blueprint) -> Machine:
         device=loaded.device,
         static=_static(plan, store, seats),
     )
-    admission = Admission(model=model, store=store, seats=seats, adapters=plan.adapters, decode=plan.decode)
+    admission = Admission(
+        model=model,
+        store=store,
+        seats=seats,
+        adapters=plan.adapters,
+        decode=plan.decode,
+        growth=limits.growth_tokens or (128 if loaded.device.type == "cuda" else None),
+    )
     return Machine(store, seats, admission, runner)
 
 

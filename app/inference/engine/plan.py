@@ -12,7 +12,7 @@ LEAST = 16  # tokens of prompts in a step, however many sequences decode: nobody
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tokens [start, end) of a prompt."""
+    """Tokens [start, end) of a prompt, or of what a sequence had said before it was paused."""
 
     running: Running
     start: int
@@ -20,8 +20,8 @@ class Part:
 
     @property
     def last(self) -> bool:
-        """Whether the prompt is complete with it."""
-        return self.end == self.running.prompt
+        """Whether all that there is has been computed with it, so that a new token follows."""
+        return self.end == self.running.given
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ class Seats:
     def free(self) -> int:
         return len(self._free)
 
-    def take(self, params: SamplingParams, seed: int, prompt: Sequence[int]) -> int:
-        """A seat for a request. `prompt`: its token ids. Where the device has no room for them, none is taken."""
+    def take(self, params: SamplingParams, seed: int, seen: Sequence[int]) -> int:
+        """A seat for a request. `seen`: the token ids that are there. Where the device has no room, none is taken."""
         seat = self._free[-1]
         self.temperature[seat] = 1.0 if params.greedy else max(params.temperature, COLDEST)
         self.top_p[seat] = params.top_p
@@ -43,12 +43,16 @@ class Seats:
         self.seed[seat] = seed
         self.seen[seat] = False
         if params.repetition_penalty != 1:
-            self.seen[seat, sent(prompt, self.seen.device)] = True
+            self.seen[seat, sent(seen, self.seen.device)] = True
         return self._free.pop()
 
     def settle(self, seat: int, adapter: int, grant: Grant) -> None:
         """What belongs to the seat besides sampling: the index of its adapter, and its room in the arena."""
         self.adapter[seat] = adapter
+        self.widen(seat, grant)
+
+    def widen(self, seat: int, grant: Grant) -> None:
+        """Its room in the arena is another now."""
         self.places[seat, : len(grant.slots)] = sent(grant.slots, self.places.device)
 
     def leave(self, seat: int) -> None:

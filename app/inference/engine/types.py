@@ -58,6 +58,9 @@ class Limits:
     chunk_tokens: int | None = None
     kv_tokens: int = 16384  # keys and values of so many tokens are held, for all sequences and parked prefixes
     page_tokens: int = 16  # the arena is given out in pages of so many
+    # Room is kept for so many tokens of an answer at a time, so that many answers fit which may become long and seldom
+    # do. None: 128 on CUDA; elsewhere for the whole answer, in one run where there is one, which is faster there.
+    growth_tokens: int | None = None
     quantum: int = 512  # tokens a client is served before it is the next one's turn
     reuse: bool = True  # keep the keys and values of what ended, for the next turn of its chat
     static: bool | None = None  # decode in buckets of fixed shapes; None: on CUDA, where graphs need them
@@ -66,12 +69,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """`kv_tokens_used` are promised to running sequences, what they share counted once; parked prefixes make room when
-    it is needed.
+    """`kv_tokens_used` are kept for running sequences, what they share counted once; parked prefixes make room when it
+    is needed. `running` counts those that are paused, too; `pauses`, how often one was since the beginning.
     """
 
     running: int
     waiting: int
+    pauses: int
     kv_tokens: int
     kv_tokens_used: int
     kv_bytes: int

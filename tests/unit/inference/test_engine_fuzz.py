@@ -60,6 +60,13 @@ SETTINGS = [
     (Family.MPT, Limits(max_running=5, chunk_tokens=24, kv_tokens=400, page_tokens=8), 150),
     (Family.MPT, Limits(max_running=8, chunk_tokens=64, kv_tokens=1024, static=True), 100),
     (Family.LLAVA, Limits(max_running=5, chunk_tokens=20, kv_tokens=512, page_tokens=4), 100),
+    (Family.LLAMA, Limits(max_running=9, chunk_tokens=40, kv_tokens=128, page_tokens=4, growth_tokens=2), 200),
+    (
+        Family.MPT,
+        Limits(max_running=9, chunk_tokens=24, kv_tokens=128, page_tokens=2, growth_tokens=1, static=True),
+        100,
+    ),
+    (Family.LLAVA, Limits(max_running=9, chunk_tokens=20, kv_tokens=160, page_tokens=4, growth_tokens=3), 100),
 ]
 
 
@@ -138,6 +145,7 @@ def test_every_answer_is_exact_and_nothing_is_lost(number: int) -> None:
     for one in asked:
         check(one)
     assert engine.stats.running == engine.stats.waiting == engine.stats.kv_tokens_used == 0
+    assert (engine.stats.pauses > 0) is (limits.growth_tokens is not None)
 
 
 def begun(engine: Engine, chance: random.Random, one: Known, name: str) -> Asked:

@@ -233,6 +233,25 @@ def test_the_next_turn_supersedes_the_one_before() -> None:
     assert reused(kept, *range(100, 112), 50) == 12
 
 
+@pytest.mark.parametrize("sharing", [False, True])
+def test_what_grows_keeps_what_it_has_and_lets_prefixes_go_for_it(sharing: bool) -> None:
+    kept = store(tokens=32, sharing=sharing)
+    parked, running = (kept.admit(None, ids(*range(start, start + 8)), 12) for start in (0, 100))
+    assert parked is not None
+    assert running is not None
+    kept.park(None, ids(*range(8)), parked)
+    write(kept, running, 0, ids(*range(100, 112)))
+    grown = kept.grow(running, 25)
+    assert grown is not None
+    assert read(kept, grown, 12) == list(range(100, 112))
+    assert len(set(grown.slots.tolist())) == len(grown.slots) == 28
+    assert kept.used == 28
+    assert kept.grow(grown, 33) is None
+    kept.release(grown)
+    assert kept.used == 0
+    assert reused(kept, *range(8), 50) == 0
+
+
 @settings(max_examples=60)
 @given(st.data(), st.booleans())
 def test_whatever_comes_and_goes_the_books_balance(data: st.DataObject, sharing: bool) -> None:
@@ -254,6 +273,10 @@ def test_whatever_comes_and_goes_the_books_balance(data: st.DataObject, sharing:
                 assert read(kept, new, len(tokens))[: new.reused] == list(tokens[: new.reused])
                 write(kept, new, new.reused, tokens[new.reused :])
                 running.append((tokens, new))
+        if running and data.draw(st.booleans()):
+            tokens, grant = running.pop()
+            longer = kept.grow(grant, len(grant.slots) + data.draw(st.integers(1, 9)))
+            running.append((tokens, longer or grant))
         owned = {page for _, grant in running for page in grant.pages}
         assert kept.used == len(owned) * PAGE
     for _, grant in running:
