@@ -141,11 +141,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """The model is being made ready. `fraction` is in [0, 1]."""
+    """The model is being made ready. `fraction` is in [0, 1]; `position`: how many wait for it and came before."""
 
     model: str
     what: str
     fraction: float
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,8 +191,10 @@ class _Ending:
 
 def _progress(progress: Json, model: str) -> Event | None:
     match progress:
-        case {"stage": "loading", "what": str(what), "fraction": int() | float() as fraction}:
-            return Loading(model=model, what=what, fraction=float(fraction))
+        case {
+            "stage": "loading", "what": str(what), "fraction": int() | float() as fraction, "position": int(position)
+        }:  # fmt: skip
+            return Loading(model=model, what=what, fraction=float(fraction), position=position)
         case {"stage": "queued", "position": int(position)}:
             return Queued(position=position)
         case {"stage": "started", "prompt_tokens": int(prompt), "reused_tokens": int(reused), "seed": int(seed)}:

@@ -20,6 +20,8 @@ from app.inference.families.base import FlatModel
 from app.inference.loaded import LoadedModel
 from app.inference.types import Precision
 
+GROWTH = 128  # tokens of an answer that room is kept for at a time, on CUDA
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -77,7 +79,7 @@ def _built(plan: Blueprint) -> Machine:
         seats=seats,
         adapters=plan.adapters,
         decode=plan.decode,
-        growth=limits.growth_tokens or (128 if loaded.device.type == "cuda" else None),
+        growth=limits.growth_tokens or (GROWTH if loaded.device.type == "cuda" else None),
     )
     return Machine(store, seats, admission, runner)
 

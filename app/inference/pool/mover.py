@@ -53,6 +53,7 @@ class Mover:
         if not seat.open and seat.outside >= self._options.max_waiting:
             waiting = f"{seat.outside} requests are waiting for the model; the queue is full."
             raise Overloaded(waiting, retry_after=self._options.busy_retry_s)
+        position = seat.outside
         seat.outside += 1
         try:
             told: Loading | None = None
@@ -63,7 +64,8 @@ class Mover:
                     self._outcome(bringing)
                     continue
                 what = seat.doing or "waiting for its turn"
-                loading = Loading(model=model, what=what, fraction=seat.fraction)
+                position = min(position, seat.outside - 1)  # some of those before may have left
+                loading = Loading(model=model, what=what, fraction=seat.fraction, position=position)
                 if loading != told and not seat.open:
                     told = loading
                     yield loading

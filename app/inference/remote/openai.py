@@ -67,7 +67,7 @@ class _Progress(BaseModel):
     def heard(self, model: str) -> Heard:
         match self.stage:
             case "loading":
-                return Loading(model=model, what=self.what, fraction=self.fraction)
+                return Loading(model=model, what=self.what, fraction=self.fraction, position=self.position)
             case "queued":
                 return Queued(position=self.position)
             case "started":

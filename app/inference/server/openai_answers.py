@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from app.inference.errors import InferenceError
 from app.inference.server import failures
 from app.inference.server.answers import Result
+from app.inference.server.progress import progress
 from app.inference.types import Delta, Event, Finished, FinishReason, Loading, Queued, Started, Usage
 
 Json = dict[str, Any]
@@ -56,7 +57,7 @@ class OpenAIStyle:
             case Finished():
                 return self._end(event)
             case Loading() | Queued() | Started():
-                return _sse(self._chunk("", progress=_progress(event)))
+                return _sse(self._chunk("", progress=progress(event)))
 
     def broken(self, error: InferenceError) -> bytes:
         return _sse(failures.openai_body(self._named(error)))
@@ -114,21 +115,6 @@ class OpenAIStyle:
     def _frame(self, kind: str) -> Json:
         demo = {"demo": True} if self.demo else {}
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, **demo}
-
-
-def _progress(event: Loading | Queued | Started) -> Json:
-    match event:
-        case Loading():
-            return {"stage": "loading", "what": event.what, "fraction": event.fraction}
-        case Queued():
-            return {"stage": "queued", "position": event.position}
-        case Started():
-            return {
-                "stage": "started",
-                "prompt_tokens": event.prompt_tokens,
-                "reused_tokens": event.reused_tokens,
-                "seed": event.seed,
-            }
 
 
 def _usage(usage: Usage) -> Json:

@@ -3,8 +3,8 @@
 Source: docs/openapi.json and router/src/server.rs of text-generation-inference 3.3. Unlike there, a stop string is no
 part of the text nor of the tokens' texts, and a token that adds no text (half of a character) has no event of its own.
 
-That a model is being loaded, or that others are before one, is not said: every event of this protocol is a token, and
-its clients fail at any other. The comments of a stream that is kept alive tell them to go on waiting.
+That a model is being loaded, or that others are before one, is said in comments: every event of this protocol is a
+token, and its clients fail at any other. They pass over comments, which tell them to go on waiting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from starlette.responses import JSONResponse, Response
 from app.inference.errors import InferenceError
 from app.inference.server import failures
 from app.inference.server.answers import Result
-from app.inference.types import Delta, Event, Finished, FinishReason, Started, Token
+from app.inference.server.progress import comment
+from app.inference.types import Delta, Event, Finished, FinishReason, Loading, Queued, Started, Token
 
 Json = dict[str, Any]
 _REASONS: Mapping[FinishReason, str] = {
@@ -102,8 +103,8 @@ class TgiStyle:
                 return b"".join(self._tell(*one) for one in self.pairing.add(event))
             case Finished():
                 return self._end(event)
-            case _:
-                return b""
+            case Loading() | Queued():
+                return comment(event)
 
     def broken(self, error: InferenceError) -> bytes:
         return _sse(failures.tgi_body(error))

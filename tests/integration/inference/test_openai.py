@@ -97,7 +97,7 @@ def test_a_stream_without_usage_has_none(client: openai.OpenAI) -> None:
 
 def test_a_stream_tells_loading_and_its_place_in_the_queue(http: httpx.Client, scripted: ScriptedService) -> None:
     scripted.script = lambda _: [
-        Loading(model="alpaca", what="weights", fraction=0.5),
+        Loading(model="alpaca", what="weights", fraction=0.5, position=3),
         Queued(position=2),
         Queued(position=0),
         *saying("Yes")[1:],
@@ -105,7 +105,7 @@ def test_a_stream_tells_loading_and_its_place_in_the_queue(http: httpx.Client, s
     body = {"model": "alpaca", "messages": ASK, "stream": True}
     with http.stream("POST", "/v1/chat/completions", json=body) as response:
         events = list(lines(response))
-    assert '"progress":{"stage":"loading","what":"weights","fraction":0.5}' in events[0]
+    assert '"progress":{"stage":"loading","what":"weights","fraction":0.5,"position":3}' in events[0]
     assert '"progress":{"stage":"queued","position":2}' in events[1]
     assert '"progress":{"stage":"queued","position":0}' in events[2]
     assert '"progress":{"stage":"started","prompt_tokens":7,"reused_tokens":3,"seed":5}' in events[3]

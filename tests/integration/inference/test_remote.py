@@ -147,11 +147,11 @@ def test_an_empty_answer(far: ModelCard, scripted: ScriptedService) -> None:
 
 
 def test_another_cores_loading_and_queue_are_told(address: str, token_file: Path, scripted: ScriptedService) -> None:
-    before: list[Step] = [Loading(model="guanaco", what="weights", fraction=0.5), Queued(position=3)]
+    before: list[Step] = [Loading(model="guanaco", what="weights", fraction=0.5, position=4), Queued(position=3)]
     scripted.script = lambda _: [*before, *saying("One")]
     events = run(elsewhere(address, "openai", token_file))
     assert events[:4] == [
-        Loading(model="far", what="weights", fraction=0.5),
+        Loading(model="far", what="weights", fraction=0.5, position=4),
         Queued(position=3),
         Queued(position=0),
         Started(prompt_tokens=7, reused_tokens=3, seed=5),

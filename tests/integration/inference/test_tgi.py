@@ -13,7 +13,7 @@ from huggingface_hub.errors import GenerationError, OverloadedError, ValidationE
 
 from app.inference.errors import InferenceError, Interrupted, OutOfMemory, Overloaded, PromptTooLong, WeightsMissing
 from app.inference.server import streams
-from app.inference.types import Delta, Endpoint, FinishReason, Residency
+from app.inference.types import Delta, Endpoint, FinishReason, Loading, Queued, Residency
 from tests.support.inference_server import CARDS, TOKEN, ScriptedService, card, finished, lines, loading, saying, token
 
 # What text-generation 0.7.0 sends: every field, nulls included (text_generation/client.py, Client.generate).
@@ -81,6 +81,7 @@ def test_the_framing_of_a_stream(http: httpx.Client, path: str) -> None:
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
     assert answer.text == (
+        ': {"stage": "queued", "position": 0}\n\n'
         'data:{"index":1,"token":{"id":10,"text":"Hello","logprob":-0.5,"special":false},'
         '"generated_text":null,"details":null}\n\n'
         'data:{"index":2,"token":{"id":11,"text":" there","logprob":-0.5,"special":false},'
@@ -91,6 +92,19 @@ def test_the_framing_of_a_stream(http: httpx.Client, path: str) -> None:
         '"generated_text":"Hello there!",'
         '"details":{"finish_reason":"eos_token","generated_tokens":3,"seed":5,"input_length":7}}\n\n'
     )
+
+
+def test_a_stream_tells_its_place_in_the_queue_where_no_client_trips(
+    http: httpx.Client, hub_client: InferenceClient, scripted: ScriptedService
+) -> None:
+    waiting = [Loading(model="guanaco", what="two\nlines", fraction=0.5, position=3), Queued(position=1)]
+    scripted.script = lambda _: [*waiting, *saying("One", "Two")]
+    told = http.post("/tgi/guanaco", json={"inputs": "Hi", "stream": True}).text.split("\n\n")
+    assert told[:2] == [
+        ': {"stage": "loading", "what": "two\\nlines", "fraction": 0.5, "position": 3}',
+        ': {"stage": "queued", "position": 1}',
+    ]
+    assert "".join(hub_client.text_generation("Hi", stream=True)) == "OneTwo"
 
 
 def events(http: httpx.Client, **parameters: object) -> list[dict[str, Any]]:

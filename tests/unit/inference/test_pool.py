@@ -64,6 +64,31 @@ def test_a_request_loads_its_model_and_is_answered_in_order() -> None:
     run(test())
 
 
+def test_who_waits_for_a_model_is_told_how_many_came_before() -> None:
+    async def test() -> None:
+        workshop = Workshop()
+        workshop.loading.clear()
+        async with pool_of(workshop) as pool:
+            told: list[list[int]] = [[], [], []]
+
+            async def listen(number: int) -> None:
+                async for event in pool.generate(make_request("a")):
+                    if isinstance(event, Loading):
+                        told[number].append(event.position)
+
+            listening = []
+            for number in range(3):
+                listening.append(asyncio.create_task(listen(number)))
+                await until(lambda: bool(told[number]))  # noqa: B023 - awaited at once
+            assert [positions[0] for positions in told] == [0, 1, 2]
+            listening[0].cancel()
+            await until(lambda: told[2][-1] == 1)
+            workshop.loading.set()
+            await asyncio.gather(*listening[1:])
+
+    run(test())
+
+
 def test_first_requests_at_once_load_once() -> None:
     async def test() -> None:
         workshop = Workshop()
