@@ -72,6 +72,19 @@ def test_greedy_is_generate_token_for_token(name: str, static: bool | None) -> N
         assert [one.tokens for one in heard] == expected
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_who_was_paused_for_want_of_room_goes_on_as_if_nothing_had_been(name: str) -> None:
+    family, make = MODELS[name]
+    reference = make().cuda()
+    asked = prompts(6, longest=20)
+    expected = [generated(reference, prompt, 60) for prompt in asked]
+    engine = Engine(loaded(make().cuda(), family), limits(kv_tokens=160, page_tokens=16, growth_tokens=16))
+    heard = [ask(engine, prompt, 60) for prompt in asked]
+    drain(engine)
+    assert engine.stats.pauses > 0
+    assert [one.tokens for one in heard] == expected
+
+
 def test_adapters_in_one_batch() -> None:
     path = "model.layers.1.self_attn.q_proj"
     found = {name: random_adapter(tiny_llama(), name, [path], rank=4, seed=seed) for name, seed in (("a", 1), ("b", 2))}

@@ -150,6 +150,7 @@ class Worker:
     def _forget(self, engine: Engine) -> None:
         """It has no turns any more. With the lock held."""
         self._engines = [one for one in self._engines if one is not engine]
+        self._errands = deque(errand for errand in self._errands if errand[0] is not engine)
         self._rotation.forget(engine)
         self._stalled.discard(engine)
 

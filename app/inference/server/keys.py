@@ -3,7 +3,9 @@
 A token is 256 random bits, so its SHA-256 can be kept: there is nothing to guess. Who starts the core writes the file
 (`spaces_runner/core/keys.py`); nothing here does. It is JSON, mode 0600:
 
-    {"keys": [{"name": "page", "sha256": "…", "manage": true, "name_clients": true, "made": 1764000000.0}]}
+    {"keys": [{"name": "program:laptop", "sha256": "…", "made": 1764000000.0}]}
+
+Whose key is in the file may use models; the owner's token, which is in none, has every right.
 """
 
 from __future__ import annotations
@@ -61,13 +63,11 @@ class _Entry(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    manage: bool = False
-    name_clients: bool = False
     made: float | None = None  # seconds since the epoch, for whoever lists them
 
     @property
     def caller(self) -> Caller:
-        return Caller(name=self.name, may_manage=self.manage, may_name_clients=self.name_clients)
+        return Caller(name=self.name)
 
 
 class _File(BaseModel):

@@ -376,7 +376,9 @@ def test_answers_of_demo_weights_say_so(http: httpx.Client) -> None:
     for path in ("/tgi/storyteller", "/tgi/storyteller/generate", "/tgi/storyteller/generate_stream"):
         answer = post(http, path)
         assert answer.headers["x-demo-weights"] == "true"
-        bodies = [json.loads(line.removeprefix("data:")) for line in answer.text.splitlines() if line and line[0] != ":"]
+        bodies = [
+            json.loads(line.removeprefix("data:")) for line in answer.text.splitlines() if line and line[0] != ":"
+        ]
         assert all(body["demo"] is True for one in bodies for body in (one if isinstance(one, list) else [one]))
         assert "demo" not in post(http, path.replace("storyteller", "guanaco")).text
 

@@ -252,3 +252,15 @@ def test_an_engine_that_cannot_even_end_its_requests_is_told_of(worker: Worker, 
     until(lambda: good.idle and broken)
     assert [(engine, str(error)) for engine, error in broken] == [(dead, "lost")]
     assert len(of_good) == 8
+
+
+def test_an_engine_that_was_removed_is_left_alone(broken: Broken) -> None:
+    gone, other, done = ScriptedEngine(), ScriptedEngine(), list[str]()
+    worker = Worker(lambda engine, error: broken.append((engine, error)))
+    worker.do(gone, lambda: done.append("gone"))
+    worker.do(other, lambda: done.append("other"))
+    worker.remove(gone)
+    worker.start()
+    until(lambda: bool(done))
+    worker.stop(5)
+    assert done == ["other"]

@@ -29,14 +29,6 @@ def test_a_token_finds_its_caller(path: Path, settings: Settings) -> None:
     assert keys.find("\udcff") is None  # a header's byte that is no character
 
 
-def test_a_key_has_the_rights_that_the_file_says(path: Path, settings: Settings) -> None:
-    token = written.grant(settings, "page")
-    file = json.loads(path.read_text())
-    file["keys"][0] |= {"manage": True, "name_clients": True}
-    path.write_text(json.dumps(file))
-    assert KeyFile(path).find(token) == Caller(name="page", may_manage=True, may_name_clients=True)
-
-
 def test_the_file_holds_no_token_and_is_its_owners_alone(path: Path, settings: Settings) -> None:
     token = written.grant(settings, "page")
     assert token not in path.read_text()
@@ -85,7 +77,7 @@ def test_a_file_that_others_reach_is_not_believed(path: Path, settings: Settings
         '{"keys": [{"name": "a"}]}',
         '{"keys": [{"name": "a", "sha256": "00"}]}',
         json.dumps({"keys": [{"name": "", "sha256": "0" * 64}]}),
-        json.dumps({"keys": [{"name": "a", "sha256": "0" * 64, "manage": "yes"}]}),
+        json.dumps({"keys": [{"name": "a", "sha256": "0" * 64, "manage": True}]}),
         json.dumps({"keys": [], "more": 1}),
     ],
 )
