@@ -14,7 +14,18 @@ from huggingface_hub.errors import GenerationError, OverloadedError, ValidationE
 from app.inference.errors import InferenceError, Interrupted, OutOfMemory, Overloaded, PromptTooLong, WeightsMissing
 from app.inference.server import streams
 from app.inference.types import Delta, Endpoint, FinishReason, Loading, Queued, Residency
-from tests.support.inference_server import CARDS, TOKEN, ScriptedService, card, finished, lines, loading, saying, token
+from tests.support.inference_server import (
+    CARDS,
+    TOKEN,
+    ScriptedService,
+    Step,
+    card,
+    finished,
+    lines,
+    loading,
+    saying,
+    token,
+)
 
 # What text-generation 0.7.0 sends: every field, nulls included (text_generation/client.py, Client.generate).
 EVERY_FIELD: dict[str, Any] = {
@@ -97,7 +108,7 @@ def test_the_framing_of_a_stream(http: httpx.Client, path: str) -> None:
 def test_a_stream_tells_its_place_in_the_queue_where_no_client_trips(
     http: httpx.Client, hub_client: InferenceClient, scripted: ScriptedService
 ) -> None:
-    waiting = [Loading(model="guanaco", what="two\nlines", fraction=0.5, position=3), Queued(position=1)]
+    waiting: list[Step] = [Loading(model="guanaco", what="two\nlines", fraction=0.5, position=3), Queued(position=1)]
     scripted.script = lambda _: [*waiting, *saying("One", "Two")]
     told = http.post("/tgi/guanaco", json={"inputs": "Hi", "stream": True}).text.split("\n\n")
     assert told[:2] == [
