@@ -12,18 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from spaces_runner import gpu, looking, lost, removal, secrets, stopping
-from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
+from spaces_runner.errors import BadOption, LaunchError, SandboxMissing, UnknownSpace
 from spaces_runner.job import Job
 from spaces_runner.masking import SHORTEST
+from spaces_runner.sandbox.choice import chosen
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
 from spaces_runner.store import Store, opened
 from spaces_runner.store.records import Admission, Space
-from spaces_runner.types import (
-    RunOptions,
-    SpaceRef,
-    SpaceStatus,
-)
+from spaces_runner.types import RefKind, RunOptions, Sandbox, SpaceRef, SpaceStatus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _PYTHON = re.compile(r"3(\.\d{1,2}){0,2}")
@@ -50,10 +47,11 @@ class Started:
 def start(request: Request, settings: Settings) -> Started:
     """Start a Space. One that is at work already is taken as it is, whatever the options say.
 
-    Raises BadOption or GpuUnavailable before anything is written. With a model of the core, that must run, or have run:
-    raises CoreFailed where it does not come up.
+    Raises BadOption, SandboxMissing or GpuUnavailable before anything is written. With a model of the core, that must
+    run, or have run: raises CoreFailed where it does not come up.
     """
     _check(request)
+    sandbox = _sandbox(request.ref, request.options, settings)
     gpu.require(request.options.gpu, settings.visible_gpus)
     store = looking.swept(settings)
     variables = _of_model(request.options, settings)
@@ -63,7 +61,7 @@ def start(request: Request, settings: Settings) -> Started:
             _give_token(admission.space, settings)
         if request.secrets:
             secrets.add(settings, admission.space.id, request.secrets)
-        _launch(admission, store, settings, variables)
+        _launch(admission, store, settings, variables, sandbox)
     return Started(id=admission.space.id, fresh=admission.fresh)
 
 
@@ -87,17 +85,18 @@ def _check(request: Request) -> None:
 def restart(space_id: str, settings: Settings) -> str:
     """Stop a Space and start it as it was last asked for; returns its id. Its files are fetched and built anew.
 
-    Raises, and leaves it as it is, GpuUnavailable where the GPU that it was started with is not here any more, and
-    CoreFailed where the core with its model does not come up.
+    Raises, and leaves it as it is, SandboxMissing where nothing keeps it in, GpuUnavailable where the GPU that it was
+    started with is not here any more, and CoreFailed where the core with its model does not come up.
     """
     store = opened(settings)
     space = store.space(space_id)
+    sandbox = _sandbox(space.ref, space.options, settings)
     gpu.require(space.options.gpu, settings.visible_gpus)
     variables = _of_model(space.options, settings)
     stopping.stop(space_id, settings)
     admission = store.readmit(space)
     if admission.fresh:
-        _launch(admission, store, settings, variables)
+        _launch(admission, store, settings, variables, sandbox)
     return space_id
 
 
@@ -132,6 +131,19 @@ def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dic
 # Starting
 
 
+def _sandbox(ref: SpaceRef, options: RunOptions, settings: Settings) -> Sandbox | None:
+    """What the run is kept in. None where its owner wants none, and for the core, which is the owner's own program."""
+    if ref.kind is RefKind.CORE or not options.sandbox:
+        return None
+    found = chosen(settings)
+    if not found.holds:
+        raise SandboxMissing(
+            f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open) or 'everything'}.",
+            hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
+        )
+    return found
+
+
 def _of_model(options: RunOptions, settings: Settings) -> dict[str, str]:
     """The variable in which a Space finds its model of the core, which is started again where it has ended."""
     if options.model is None:
@@ -151,7 +163,9 @@ def _give_token(space: Space, settings: Settings) -> None:
     keys.revoke(settings, [before] if before else [])
 
 
-def _launch(admission: Admission, store: Store, settings: Settings, variables: Mapping[str, str]) -> None:
+def _launch(
+    admission: Admission, store: Store, settings: Settings, variables: Mapping[str, str], sandbox: Sandbox | None
+) -> None:
     """Start the shim of a fresh run. Returns once it is registered; a run never stays without one.
 
     `variables` hold for this run alone.
@@ -165,6 +179,7 @@ def _launch(admission: Admission, store: Store, settings: Settings, variables: M
         options=replace(space.options, secret_names=names, variables={**space.options.variables, **variables}),
         settings=settings,
         user=store.user(space),
+        sandbox=sandbox,
     )
     logs = settings.space(space.id).logs
     try:

@@ -30,6 +30,7 @@ import psutil
 
 from spaces_runner.errors import RunnerError
 from spaces_runner.format import size
+from spaces_runner.sandbox.battery import examine as examine_sandbox
 from spaces_runner.settings import Settings
 
 NETWORK_TIMEOUT_S = 3.0
@@ -69,7 +70,7 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         home_open,
         disk,
         database,
-        setpriv,
+        sandbox,
         pythons,
         gpus,
         package_index,
@@ -202,16 +203,17 @@ def database(settings: Settings) -> Check:
     return ok("database", "intact")
 
 
-def setpriv(settings: Settings) -> Check:
-    if os.geteuid() != 0:
-        return ok("setpriv", "not needed: only root can give a Space a user of its own")
-    if not shutil.which("setpriv", path=settings.path):
-        return warn(
-            "setpriv",
-            "not found: a slower program of our own takes its place, and builds may call set-user-id programs",
-            "Install it:  sudo apt-get install util-linux",
-        )
-    return ok("setpriv", "found: each Space runs as a user of its own")
+def sandbox(settings: Settings) -> Check:
+    """Whether a Space can be kept in, by trying to get out."""
+    found = examine_sandbox(settings)
+    by = [name for name, has in (("a user of its own", os.geteuid() == 0), ("Landlock", found.enclosed)) if has]
+    said = ", ".join([*by, *(["seccomp"] if found.filtered else [])]) or "nothing"
+    reach = f"; a Space can still reach: {', '.join(found.open)}" if found.open else ""
+    if not found.holds:
+        return fail("sandbox", f"{said}{reach}", "Run as root, or on a kernel with Landlock (5.13 and newer).")
+    if not (found.enclosed and found.filtered):
+        return warn("sandbox", f"{said}{reach}", "A newer kernel, and the package libseccomp2, would close more.")
+    return ok("sandbox", f"{said}{reach}")
 
 
 def pythons(settings: Settings) -> Check:

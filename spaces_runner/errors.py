@@ -215,6 +215,10 @@ class GpuUnavailable(LaunchError):
     code = "gpu_unavailable"
 
 
+class SandboxMissing(LaunchError):
+    code = "sandbox_missing"
+
+
 class ShimLost(LaunchError):
     code = "shim_lost"
 

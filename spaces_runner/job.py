@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spaces_runner.settings import Settings
-from spaces_runner.types import RunOptions, SpaceRef, User
+from spaces_runner.types import RunOptions, Sandbox, SpaceRef, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run of one Space. `settings` carries the Hub token; a shim drops it once the pipeline has it."""
+    """One run of one Space. `settings` carries the Hub token; a shim drops it once the pipeline has it.
+
+    `sandbox` None: the run reaches what its user does, as its owner wants it, or as it is the owner's own program.
+    """
 
     space_id: str
     run_id: str
@@ -18,3 +21,4 @@ class Job:
     options: RunOptions
     settings: Settings
     user: User | None = None
+    sandbox: Sandbox | None = None

@@ -1,4 +1,4 @@
-"""What a Space's app is started with: command, working directory, environment. Pure: nothing is started or read here.
+"""What a Space's app is started with: command, working directory, environment, what it may reach. Starts nothing.
 
 Ports, the bootstrap's socket, the run mark and the secrets are added by the shim, at the moment it starts the app.
 """
@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from spaces_runner.sandbox.fence import Needs, fence
 from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings, SpaceDirs
 from spaces_runner.types import (
@@ -18,6 +19,7 @@ from spaces_runner.types import (
     Gpu,
     LaunchPlan,
     RunOptions,
+    Sandbox,
     SpaceRef,
     SpaceSpec,
     User,
@@ -36,6 +38,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
     dirs: SpaceDirs,
     options: RunOptions,
     user: User | None,
+    sandbox: Sandbox | None,
     settings: Settings,
     gpu: Gpu | None,
     findings: tuple[Finding, ...],
@@ -48,6 +51,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         **_gpu(options, gpu, settings),
         **{name: value for name, value in options.variables.items() if name not in RESERVED},
     }
+    needs = Needs(python=python, prefix=environment.prefix, named=(*options.app_args, *options.variables.values()))
     return LaunchPlan(
         argv=gradio.argv(python, spec.app_file, options.app_args),
         cwd=str(dirs.app),
@@ -56,6 +60,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         sdk_version=spec.sdk_version,
         python_version=environment.resolution.python_version,
         user=user,
+        fence=fence(dirs, needs, settings, sandbox) if sandbox else None,
         share=options.share,
         ready_timeout_s=spec.startup_timeout_s,
         base_path=spec.base_path,

@@ -102,6 +102,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         dirs=dirs,
         options=options,
         user=user,
+        sandbox=job.sandbox,
         settings=settings,
         gpu=leased,
         findings=tuple(found),

@@ -171,6 +171,7 @@ class RunOptions:
     app_args: tuple[str, ...] = ()
     refresh: bool = False  # resolve the requirements anew
     model: str | None = None  # of the inference core, for the Space to call: "NAME", or "NAME=VARIABLE" for its address
+    sandbox: bool = True  # False: its owner lets it reach whatever its user can
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,32 @@ class User:
 
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What keeps Spaces in on this machine, beside a user of their own, and how well: found out by trying to get out.
+
+    `enclosed` by Landlock, `filtered` by seccomp. `open`: what a Space can still do, by the canary's name.
+    """
+
+    holds: bool  # enough for a stranger's code
+    enclosed: bool
+    filtered: bool
+    open: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """What of this machine's files a Space may reach: `read` (and run), `write`, and nothing else.
+
+    `enclosed` by Landlock, `filtered` by seccomp: what this machine has of the two.
+    """
+
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    enclosed: bool
+    filtered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +219,7 @@ class LaunchPlan:
     sdk_version: str | None = None
     python_version: str | None = None
     user: User | None = None
+    fence: Fence | None = None  # None: it reaches what its user does
     share: bool = True
     ready_timeout_s: float = 1800.0
     base_path: str = ""  # "/…": where the app's links lead

@@ -47,6 +47,10 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Unsandboxed = Annotated[
+    bool,
+    typer.Option("--unsafe-no-sandbox", help="Let it reach whatever its user can. Only for code that you trust."),
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -19,6 +19,7 @@ from spaces_runner.cli.options import (
     Secret,
     Share,
     SpaceText,
+    Unsandboxed,
     secrets,
     space_ref,
     variables,
@@ -43,6 +44,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
     share: Share = True,
     model: Model = None,
     refresh: Refresh = False,
+    unsafe_no_sandbox: Unsandboxed = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a Space and print its links.
@@ -63,6 +65,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
             app_args=tuple(args or ()),
             refresh=refresh,
             model=model,
+            sandbox=not unsafe_no_sandbox,
         )
         if model:
             core.started(face, core.command(face))

@@ -15,7 +15,7 @@ from spaces_runner.job import Job
 from spaces_runner.logfile import LogWriter
 from spaces_runner.ports import PortBlock, listener
 from spaces_runner.process import Family, Identity, identify
-from spaces_runner.sandbox import Limits, make_killable, wrap
+from spaces_runner.sandbox.command import Limits, make_killable, wrap
 from spaces_runner.secrets import Secrets
 from spaces_runner.shim.bridge import Bridge, Up
 from spaces_runner.shim.links import Links
@@ -126,7 +126,7 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     printed, printer = os.pipe2(os.O_CLOEXEC)
     pump = Pump(log, printed)
     env = environment(plan, secrets, ports, socket, job.run_id)
-    process = _spawn(plan, env, settings.path, printer)
+    process = _spawn(plan, env, printer)
     identity = identify(process.pid)
     if identity is None:  # cannot be: nobody has waited for it
         raise LaunchError("The app's process was not there.")
@@ -158,11 +158,11 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
     }
 
 
-def _spawn(plan: LaunchPlan, env: dict[str, str], path: str, printer: int) -> subprocess.Popen[bytes]:
+def _spawn(plan: LaunchPlan, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
     """The app's process, which prints to the descriptor `printer`; our copy of that is closed."""
     try:
         return subprocess.Popen(
-            wrap(plan.argv, plan.user, Limits(), path),
+            wrap(plan.argv, plan.user, plan.fence, Limits()),
             cwd=plan.cwd,
             env=env,
             stdin=subprocess.DEVNULL,

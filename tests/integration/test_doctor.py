@@ -17,6 +17,7 @@ import uv
 
 from spaces_runner import doctor
 from spaces_runner.doctor import Verdict
+from spaces_runner.sandbox import battery
 from spaces_runner.settings import Settings
 from tests.support.share import Share
 
@@ -75,9 +76,15 @@ def test_without_uv_the_other_checks_are_made(settings: Settings, monkeypatch: p
     assert "no uv" in checks["package-index"].detail
 
 
-def test_without_setpriv_spaces_start_all_the_same(settings: Settings, tmp_path: Path) -> None:
-    found = doctor.setpriv(replace(settings, path=str(tmp_path)))
-    assert found.verdict is (Verdict.WARN if os.geteuid() == 0 else Verdict.OK)
+def test_the_sandbox_is_told_with_what_it_leaves_open(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor.sandbox(settings)
+    assert found.verdict is Verdict.OK, found
+    assert "Landlock, seccomp" in found.detail
+    assert found.detail.endswith("can still reach: port")
+    monkeypatch.setattr(battery, "MEANS", ((False, True),))
+    assert doctor.sandbox(settings).verdict is Verdict.WARN
+    monkeypatch.setattr(battery, "MUST_HOLD", frozenset({"port"}))
+    assert doctor.sandbox(settings).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

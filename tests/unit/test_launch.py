@@ -23,6 +23,7 @@ from spaces_runner.types import (
     Resolution,
     ResolvedHow,
     RunOptions,
+    Sandbox,
     Sdk,
     Severity,
     SpaceRef,
@@ -44,6 +45,8 @@ def plan(
     gpu: Gpu | None = None,
     user: User | None = None,
     settings: Settings = SETTINGS,
+    *,
+    sandbox: Sandbox | None = None,
 ) -> LaunchPlan:
     resolution = Resolution(python="/py", python_version="3.11.7", how=ResolvedHow.JOINT, packages=(), lock="")
     return launch.plan(
@@ -54,6 +57,7 @@ def plan(
         dirs=settings.space("x"),
         options=options or RunOptions(),
         user=user,
+        sandbox=sandbox,
         settings=settings,
         gpu=gpu,
         findings=(FINDING,),
@@ -69,6 +73,16 @@ def test_the_plan_of_a_space() -> None:
     assert (made.share, made.ready_timeout_s, made.revision) == (False, 60.0, "c" * 40)
     assert (made.findings, made.diff) == ((FINDING,), "--- a\n")
     assert made.env["USER"] == made.env["LOGNAME"] == "space-61003"
+
+
+def test_the_fence_has_the_spaces_rooms_to_write_and_its_packages_to_read() -> None:
+    found = plan(sandbox=Sandbox(holds=True, enclosed=True, filtered=False, open=())).fence
+    assert found is not None
+    assert (found.enclosed, found.filtered) == (True, False)
+    assert {"/e", "/state/models", "/usr", "/etc"} <= set(found.read)
+    rooms = {f"/state/spaces/x/{room}" for room in ("app", "data", "home", "venv", "tmp", "run")}
+    assert set(found.write) == rooms | {"/tmp", "/var/tmp", "/dev/shm"}
+    assert plan().fence is None
 
 
 def test_what_the_hub_tells_a_space() -> None:
