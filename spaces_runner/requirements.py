@@ -79,6 +79,11 @@ class Requirements:
                 return exact.group(1)
         return None
 
+    def specifier(self, name: str) -> str:
+        """All that the requirements say of the version of `name`: ">=4,<5", "" for nothing."""
+        wanted = canonicalize_name(name)
+        return ",".join(entry.specifier for entry in self.entries if entry.name == wanted and entry.specifier)
+
     def without(self, name: str) -> tuple[str, ...]:
         """`lines` but for what asks for `name`."""
         unwanted = canonicalize_name(name)

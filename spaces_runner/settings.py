@@ -32,6 +32,8 @@ class Settings:
     find_links: tuple[str, ...] = ()
     ca_file: str | None = None
     python_dirs: tuple[str, ...] = ()
+    python_downloads: bool = True  # a Python that is not here may be fetched by uv
+    python_mirror: str | None = None  # where uv fetches it from, in place of GitHub
     visible_gpus: str | None = None  # the owner's CUDA_VISIBLE_DEVICES: Spaces get none that it does not leave
     path: str = "/usr/local/bin:/usr/bin:/bin"
     uid_base: int = 61000
@@ -173,6 +175,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         find_links=_words(env.get("UV_FIND_LINKS") or env.get("PIP_FIND_LINKS")),
         ca_file=env.get("SSL_CERT_FILE") or env.get("PIP_CERT") or None,
         python_dirs=_python_dirs(env),
+        python_downloads=env.get("UV_PYTHON_DOWNLOADS", "").lower() not in ("never", "0", "false"),
+        python_mirror=env.get("UV_PYTHON_INSTALL_MIRROR") or None,
         visible_gpus=env.get("CUDA_VISIBLE_DEVICES"),
         path=env.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
         **defaults,  # type: ignore[arg-type]  # numbers, by the loop above

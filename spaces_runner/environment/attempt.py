@@ -8,9 +8,17 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
 from spaces_runner import compat
 from spaces_runner.environment.request import Request, placed_lines
-from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S, Outcome, Uv
+from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S, LineSink, Outcome, Uv
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.ownership import hand_over
 
@@ -23,8 +31,11 @@ _TORCH_INDEX = re.compile(r"/whl/(?:cpu|cu\d|rocm|xpu)")  # how the addresses of
 _PINS_BUILD = re.compile(r"torch\w*\s*===?\s*[\w.]+\+\w", re.I)  # torch==2.1.0+cu118
 _BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
 _UNKNOWN = re.compile(
-    r"was not found in the package registry|no version of gradio(?:\[[\w,]*\])?==|Git operation failed", re.I
+    r"was not found in the package registry|no version of (?:gradio|streamlit)(?:\[[\w,]*\])?==|Git operation failed",
+    re.I,
 )
+_NO_DATE = re.compile(r"`([^`]+)` is missing an upload date")
+_LEFT_OUT = re.compile(r"`([\w.-]+)` was filtered by `exclude-newer`|no versions? of ([\w.-]+)")
 # A failure that another Python could cure.
 _PYTHON_MATTERS = re.compile(
     rf"{_WANTS_BUILD.pattern}|Requires-Python|requires Python|python_requires|current Python|no wheels with a match"
@@ -59,6 +70,15 @@ class Answer:
         return not self.ok and bool(_WANTS_BUILD.search(self.outcome.text))
 
     @property
+    def undated(self) -> frozenset[str]:
+        """Packages that were left out as of a past day since their index does not say when they were uploaded."""
+        if self.ok:
+            return frozenset()
+        seen = {_package_of(file) for file in _NO_DATE.findall(self.outcome.text)}
+        missed = {canonicalize_name("".join(names)) for names in _LEFT_OUT.findall(self.outcome.text)}
+        return frozenset(seen & missed)
+
+    @property
     def hopeless(self) -> bool:
         """Whether asking in another way will not help: a package or repository is not there."""
         return not self.ok and bool(_UNKNOWN.search(self.outcome.text))
@@ -73,6 +93,8 @@ class Question:
     lines: tuple[str, ...]
     request: Request
     before: str | None = None  # ISO 8601: packages as of that moment
+    exempt: tuple[str, ...] = ()  # packages that the moment does not hold for: nobody knows when they were uploaded
+    bounds: tuple[str, ...] = ()  # limits in its place
 
 
 def ask(question: Question, shop: Workshop, *, wheels_only: bool = False) -> Answer:
@@ -92,7 +114,9 @@ def ask(question: Question, shop: Workshop, *, wheels_only: bool = False) -> Ans
 def compile_lock(lines: tuple[str, ...], options: tuple[str, ...], uv: Uv) -> Answer:
     """`uv pip compile` of `lines`, as a PEP 751 lock."""
     command = ("pip", "compile", "-", "--format", "pylock.toml", "--no-header", "--no-annotate", *options)
-    outcome = uv.run(command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n")
+    outcome = replace(uv, on_line=_worth_telling(uv.on_line)).run(
+        command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n"
+    )
     return Answer(lock=outcome.stdout if outcome.ok else "", outcome=outcome)
 
 
@@ -100,14 +124,15 @@ def options(question: Question, shop: Workshop) -> tuple[str, ...]:
     """The switches that say which Python, which limits and which day."""
     request = question.request
     chosen = ["--python", request.python.path]
-    for name, lines in (("limits", request.limits), ("constraints", request.constraints)):
+    files = (("limits", request.limits), ("constraints", request.constraints), ("bounds", question.bounds))
+    for name, lines in files:
         if lines:
             chosen += ["--constraints", str(_file(shop.scratch / f"{name}.txt", lines))]
     if request.prerelease:
         chosen += ["--prerelease", "allow"]
     if question.before:
         chosen += ["--exclude-newer", question.before]
-        for name in compat.undated():
+        for name in dict.fromkeys((*compat.undated(), *question.exempt)):
             chosen += ["--exclude-newer-package", f"{name}=false"]
     return tuple(chosen)
 
@@ -155,6 +180,25 @@ def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ..
     if not missed and not plain.ok:
         return answer
     return Answer(lock=plain.lock, outcome=plain.outcome, torch_missed=missed)
+
+
+def _worth_telling(tell: LineSink) -> LineSink:
+    """`tell`, but for one line for each file of an index without dates: that may be thousands."""
+
+    def told(line: str) -> None:
+        if not _NO_DATE.search(line):
+            tell(line)
+
+    return told
+
+
+def _package_of(file: str) -> str:
+    """The package that a file of an index is of."""
+    try:
+        name = parse_wheel_filename(file)[0] if file.endswith(".whl") else parse_sdist_filename(file)[0]
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        name = canonicalize_name(file.partition("-")[0])
+    return str(name)
 
 
 def _file(path: Path, lines: tuple[str, ...]) -> Path:

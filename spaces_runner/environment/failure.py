@@ -10,6 +10,7 @@ from spaces_runner.environment.uv import Outcome
 from spaces_runner.errors import BuildError, PackagesTooLarge, RunnerError, Unresolvable, WheelBuildFailed
 
 MAX_LINES = 30
+MAX_REASON = 400  # characters
 
 _NOISE = re.compile(r"^(warning:|hint: Wheels are required|\s*$|Resolved |Using Python|\s*(?:Downloading|Downloaded) )")
 _BUILDING = re.compile(r"Failed to (?:download and )?build [`']?([^`'\n]+?)[`']?$", re.M)
@@ -85,15 +86,15 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> RunnerError:
             hint="Correct its name in requirements.txt, or name the index that has it with PIP_EXTRA_INDEX_URL.",
             lines=lines,
         )
-    if re.search(rf"no version of gradio(?:\[[\w,]*\])?=={re.escape(wishes.gradio or '-')} ", text):
+    if re.search(rf"no version of {wishes.package}(?:\[[\w,]*\])?=={re.escape(wishes.version or '-')} ", text):
         return Unresolvable(
-            f"There is no Gradio {wishes.gradio} on the package index.",
-            hint="Correct sdk_version in README.md; `pip index versions gradio` lists what there is.",
+            f"There is no {wishes.title} on the package index.",
+            hint=f"Correct sdk_version in README.md; `pip index versions {wishes.package}` lists what there is.",
             lines=lines,
         )
-    gradio = f" with Gradio {wishes.gradio}" if wishes.gradio else ""
+    sdk = f" with {wishes.title}" if wishes.version else ""
     return Unresolvable(
-        f"The requirements do not fit together{gradio} on Python {request.python.version}.",
+        f"The requirements do not fit together{sdk} on Python {request.python.version}.",
         hint="The lines say which pins are at odds. Loosen one in requirements.txt, or try another --python.",
         lines=lines,
     )
@@ -146,6 +147,14 @@ def _told_of_copies(line: str, own: tuple[str, ...]) -> str:
 def _written(path: str) -> str:
     """`path` as requirements name it."""
     return path if path == "." else f"./{path}"
+
+
+def why(lines: tuple[str, ...]) -> str:
+    """uv's reason in one line, short enough for a log and a finding."""
+    said = reason(lines)
+    cause = next((line for line in said if re.match(r"\s+cause:", line)), said[0] if said else "no answer")
+    text = re.sub(r"^(?:\s*cause:|error:)\s*", "", cause)
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
 
 
 def reason(lines: tuple[str, ...]) -> tuple[str, ...]:

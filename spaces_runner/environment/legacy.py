@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spaces_runner.environment import lock
 from spaces_runner.environment.attempt import Answer, Question, ask, compile_lock, options
 from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S
@@ -32,7 +34,7 @@ def _keeping(question: Question, under: dict[str, lock.Package], shop: Workshop)
     """The additions, with the versions of `under` preferred: all of them, else without those that stand in the way."""
     additions = question.request.additions
     kept = {name: package for name, package in under.items() if package.version}
-    wanted = Question(lines=additions, request=question.request, before=question.before)
+    wanted = replace(question, lines=additions)
     path = shop.scratch / "preferred.txt"
     path.write_text("".join(f"{name}=={package.version}\n" for name, package in sorted(kept.items())))
     answer = _ask_preferring(wanted, path.read_text(), shop)

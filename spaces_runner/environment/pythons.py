@@ -61,7 +61,7 @@ def find(version: str, settings: Settings, report: Reporter | None = None, *, fe
 
     With `fetch`, uv may download it. Raises PythonMissing, naming what there is, when there is none.
     """
-    minor = _minor(version)
+    minor = minor_of(version)
     found = [python for python in installed(settings) if python.minor == minor]
     if not found and fetch and (fetched := _fetch(minor, settings, report or Reporter())):
         found = [fetched]
@@ -82,6 +82,13 @@ def installed(settings: Settings) -> tuple[Python, ...]:
     return tuple(python for python in found.values() if python.final)
 
 
+def exists(version: str, settings: Settings) -> bool:
+    """Whether uv knows of any release of the minor version of `version`, here or elsewhere. Asks no network."""
+    runner = uv.Uv(settings=settings, room=uv.own_room(settings, settings.home_dir), on_line=lambda _: None)
+    listed = runner.run(("python", "list", "--offline", "--output-format", "json", minor_of(version)), PROBE_TIMEOUT_S)
+    return listed.ok and bool(json.loads(listed.stdout or "[]"))
+
+
 def describe(path: str, settings: Settings) -> Python:
     """What is known of the interpreter at `path`. Raises PythonMissing when it is gone or does not answer."""
     known = _Known.load(settings)
@@ -92,7 +99,8 @@ def describe(path: str, settings: Settings) -> Python:
     return python
 
 
-def _minor(version: str) -> str:
+def minor_of(version: str) -> str:
+    """3.11 of 3.11 and of 3.11.7. Raises PythonMissing for what is no version."""
     match = re.fullmatch(r"(3\.\d+)(?:\.\d+)?", version.strip())
     if not match:
         raise PythonMissing(
@@ -221,7 +229,10 @@ def _probe(path: Path) -> dict[str, Any] | None:
 
 
 def _fetch(minor: str, settings: Settings, report: Reporter) -> Python | None:
-    """The newest `minor` as uv installs it; None where it cannot be had."""
+    """The newest `minor` as uv installs it; None where it cannot be had, or the owner wants nothing fetched."""
+    if not settings.python_downloads:
+        report.log(f"Python {minor} is not on this machine, and is not to be fetched (UV_PYTHON_DOWNLOADS)")
+        return None
     report.log(f"Python {minor} is not on this machine; asking uv to fetch it")
     settings.pythons_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     runner = uv.Uv(settings=settings, room=uv.own_room(settings, settings.home_dir), on_line=report.log)

@@ -199,6 +199,8 @@ def environment(settings: Settings, room: Room) -> dict[str, str]:
         env["UV_INDEX"] = " ".join(settings.extra_index_urls)
     if settings.find_links:
         env["UV_FIND_LINKS"] = ",".join(settings.find_links)
+    if settings.python_mirror:
+        env["UV_PYTHON_INSTALL_MIRROR"] = settings.python_mirror
     if settings.ca_file:
         env |= {"SSL_CERT_FILE": settings.ca_file, "GIT_SSL_CAINFO": settings.ca_file, "PIP_CERT": settings.ca_file}
     return env

@@ -2,15 +2,17 @@
 
 [expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value} or, without Gradio,
           get {path, value}, links (how many launches), path (of the app, below its link), text (of its page), auth,
-          packages (needed besides Gradio's); otherwise: code (of the error), text (in its message, lines or log),
+          packages (needed besides Gradio's); otherwise: code (of the error), text (in its message, lines or log);
           findings (codes among those shown)
 [run]     args, env, secrets: what the owner passes
+[space]   committed: the day of its last commit, "2023-05-20"; without it there is no history
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +22,12 @@ import httpx
 from gradio_client import Client
 
 from tests.support import old_client
+from tests.support.hub_repos import GIT_ENV
 
 CORPUS = Path(__file__).parents[1] / "spaces"
 STANDARD_GRADIO = "6.31.0"
-BEFORE_CLIENTS = ("2.", "3.0.", "3.29.")  # no gradio_client of their time can be had, or speaks to them without a queue
+# No gradio_client of their time can be had, speaks to them without a queue, or is at ease with the httpx of today.
+BEFORE_CLIENTS = ("2.", "3.0.", "3.29.", "4.0.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Case:
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    committed: str = ""
 
     @property
     def folder(self) -> Path:
@@ -77,12 +82,21 @@ class Case:
     def lay(self, target: Path) -> Path:
         """The Space as its author has it, at `target`."""
         shutil.copytree(self.folder, target, ignore=shutil.ignore_patterns("case.toml", "__pycache__"))
+        if self.committed:
+            _commit(target, self.committed)
         return target
+
+
+def _commit(folder: Path, day: str) -> None:
+    """One commit of all that is there, of that day at noon."""
+    env = {**GIT_ENV, "GIT_AUTHOR_DATE": f"{day}T12:00:00+00:00", "GIT_COMMITTER_DATE": f"{day}T12:00:00+00:00"}
+    for arguments in (["init", "-q", "--template=", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "Space"]):
+        subprocess.run(["git", *arguments], cwd=folder, env=env, check=True, timeout=30)
 
 
 def read_case(folder: Path) -> Case:
     data = tomllib.loads((folder / "case.toml").read_text())
-    fields = {**data.pop("expect"), **data.pop("run", {})}
+    fields = {**data.pop("expect"), **data.pop("run", {}), **data.pop("space", {})}
     assert not data, f"{folder.name}: {list(data)}"
     for name in ("findings", "args", "packages", "auth"):
         if name in fields:

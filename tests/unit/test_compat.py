@@ -36,7 +36,7 @@ def test_every_row_has_a_reason_a_source_and_valid_conditions() -> None:
     rows = [row for table in tomllib.loads(text).values() for row in table]
     assert [row for row in rows if not (row.get("reason") and row.get("source"))] == []
     for row in rows:
-        for key in ("gradio", "python"):
+        for key in ("gradio", "python", "streamlit"):
             SpecifierSet(row.get("when", {}).get(key, ""))  # raises InvalidSpecifier
 
 
@@ -79,30 +79,127 @@ def test_spaces_where_gradio_and_python_can_live_with_it() -> None:
     [("2.4.6", "3.8"), ("2.9.4", "3.9"), ("3.50.2", "3.10"), ("5.49.1", "3.10"), ("6.31.0", "3.13")],
 )
 def test_python_by_gradio(version: str, first: str) -> None:
-    choice = compat.python_for(spec(version), (), Version(version), "")
+    choice = compat.python_for(spec(version), facts(version))
     assert (choice.versions[0], choice.asked) == (first, False)
 
 
-def test_the_owners_word_comes_before_the_spaces_and_that_before_any_row() -> None:
-    newest = compat.NEWEST
-    assert compat.python_for(spec(python="3.10"), (), newest, "", "3.12").versions == ("3.12",)
-    assert compat.python_for(spec(python="3.10"), (), newest, "").versions == ("3.10",)
-    wheel = ("https://example.org/x-1.0-cp310-cp310-linux_x86_64.whl",)
-    assert compat.python_for(spec(), wheel, newest, "").versions == ("3.10",)
+def wheel(python: str) -> str:
+    return f"https://example.org/x-1.0-{python}-linux_x86_64.whl"
 
 
-def test_wheels_for_every_python_choose_none() -> None:
-    lines = ("./x-1.0-cp39-abi3-linux_x86_64.whl", "./y-1.0-py3-none-any.whl")
-    assert not compat.python_for(spec(), lines, compat.NEWEST, "").asked
+def test_the_owners_word_comes_before_the_spaces_and_that_before_wheels_and_any_row() -> None:
+    newest, cp310, cp311 = compat.Facts(), [wheel("cp310-cp310")], [wheel("cp311-cp311")]
+    asked = compat.python_for(spec(python="3.10"), newest, asked="3.12")
+    assert (asked.versions, asked.firm) == (("3.12",), True)
+    said = compat.python_for(spec(python="3.9"), newest, needed=cp310)
+    assert (said.versions, said.asked, said.firm) == (("3.9",), True, False)
+    needed = compat.python_for(spec(), newest, needed=cp310, near=cp311)
+    assert (needed.versions, needed.firm) == (("3.10",), True)
+    near = compat.python_for(spec(), newest, near=["pip install " + cp311[0]])
+    assert (near.versions, near.asked, near.firm) == (("3.11",), True, False)
+
+
+@pytest.mark.parametrize("wheels", [["cp39-abi3", "py3-none"], ["cp310-cp310", "cp311-cp311"]])
+def test_wheels_for_several_pythons_choose_none(wheels: list[str]) -> None:
+    assert not compat.python_for(spec(), compat.Facts(), needed=map(wheel, wheels)).asked
+
+
+@pytest.mark.parametrize(
+    ("specifier", "committed", "version"),
+    [
+        ("", "", "9999"),
+        ("<4", "", "3.48"),
+        ("", "2023-06-01", "3.29"),
+        (">=4,<5", "2024-07-01", "4.37"),
+        ("", "2024-07-01", "4.37"),
+        ("", "2099-01-01", "9999"),
+        ("<1", "2023-06-01", "9999"),
+        ("no specifier", "2023-06-01", "9999"),
+    ],
+)
+def test_a_gradio_that_nobody_names_is_the_one_of_its_day(specifier: str, committed: str, version: str) -> None:
+    assert compat.likely_version("gradio", specifier, committed) == Version(version)
+
+
+def test_python_and_order_follow_the_day_where_no_gradio_is_named() -> None:
+    then = compat.Facts(gradio=compat.likely_version("gradio", "", "2023-06-01"), named=False, committed="2023-06-01")
+    assert compat.python_for(spec(), then).versions[0] == "3.10"
+    assert compat.as_of_date_first(then)
+    assert not compat.as_of_date_first(compat.Facts(named=False))
+
+
+def test_a_streamlit_space_has_rows_of_its_own() -> None:
+    old = compat.Facts(gradio=None, streamlit=Version("1.10.0"), python=Version("3.9.18"))
+    assert compat.python_for(spec(), old).versions[0] == "3.9"
+    assert "altair<5" in requirements(compat.constraints(old))
+    assert not {"fastapi<0.113", "pydantic<2"} & requirements(compat.constraints(old))
+    assert "spaces" not in requirements(compat.additions(old))
+    assert compat.as_of_date_first(old)
+    new = compat.Facts(gradio=None, streamlit=Version("1.40.0"), python=Version("3.10.13"))
+    assert compat.python_for(spec(), new).versions[0] == "3.10"
+    assert "altair<5" not in requirements(compat.constraints(new))
+
+
+@pytest.mark.parametrize(
+    ("span", "day", "within"),
+    [
+        ("2024-01-01..", "2024-01-01", True),
+        ("2024-01-01..", "2023-12-31", False),
+        ("..2023-12-31", "2023-12-31", True),
+        ("..2023-12-31", "2024-01-01", False),
+        ("2023-01-01..2023-12-31", "2023-06-01", True),
+        ("2023-01-01..2023-12-31", "2024-06-01", False),
+        ("..2023-12-31", "", False),
+    ],
+)
+def test_spans_of_days(span: str, day: str, within: bool) -> None:
+    assert compat.holds({"committed": span}, compat.Facts(committed=day)) is within
+
+
+@pytest.mark.parametrize(
+    ("specifier", "limit", "odds"),
+    [
+        ("", "<0.113", False),
+        (">=0.95", "<0.113", False),
+        (">=0.113", "<0.113", True),
+        ("==0.115.*", "<0.113", True),
+        ("==0.100.1", "<0.113", False),
+        ("~=0.114.0", "<0.113", True),
+        ("<1", "<0.113", False),
+        ("!=0.114", "<0.113", False),
+        ("===main", "<0.113", False),
+    ],
+)
+def test_a_limit_gives_way_only_to_what_it_forbids(specifier: str, limit: str, odds: bool) -> None:
+    assert compat.at_odds(specifier, limit) is odds
+
+
+def test_what_was_released_later_is_left_out() -> None:
+    assert compat.released_by("2023-06-01")["torch"] == "<2.1"
+    assert compat.released_by("2023-03-15")["torch"] == "<2.1", "2.0 was released on that day"
+    assert compat.released_by("2099-01-01") == {}
+
+
+def test_releases_are_listed_in_order() -> None:
+    text = resources.files("spaces_runner").joinpath("data/releases.toml").read_text("utf-8")
+    for row in tomllib.loads(text)["released"]:
+        listed = [release.split() for release in row["versions"]]
+        assert [Version(version) for version, _ in listed] == sorted(Version(version) for version, _ in listed)
+        assert [day for _, day in listed] == sorted(day for _, day in listed), row["package"]
+
+
+def test_torch_is_bounded_where_the_space_may_run_on_zero_gpu() -> None:
+    assert "torch<2.14" in requirements(compat.constraints(facts("5.49.1", imports=("spaces", "torch"))))
+    assert "torch<2.14" not in requirements(compat.constraints(facts("5.49.1", imports=("torch",))))
 
 
 @pytest.mark.parametrize("text", [None, "", "main", "latest"])
 def test_a_version_that_is_none_is_the_newest(text: str | None) -> None:
-    assert compat.gradio_version(text) == compat.NEWEST
+    assert compat.version_of(text) == compat.NEWEST
 
 
 def test_what_was_written_for_gradio_3_gets_packages_of_its_time() -> None:
-    assert compat.as_of_date_first(facts("3.29.0"))
+    assert "upper bounds" in compat.as_of_date_first(facts("3.29.0"))
     assert not compat.as_of_date_first(facts("5.49.1"))
 
 
