@@ -182,7 +182,7 @@ class _Reading:
             self.note(
                 "index-override",
                 Severity.WARNING,
-                f"{origin} takes packages from elsewhere: {name} {_without_password(value)}".rstrip(" :") + ".",
+                f"{origin} takes packages from elsewhere: {name} {without_password(value)}".rstrip(" :") + ".",
                 "Launch only when you trust that source: it decides what code is installed.",
             )
 
@@ -335,9 +335,10 @@ def _wheel_name(path: str) -> str:
         return ""
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """`url` as it may be shown."""
     return clean_line(re.sub(r"//[^/@\s]*@", "//…@", url))[:200]
 
 
 def _bad(origin: str, line: str, problem: str) -> BadRequirements:
-    return BadRequirements(f"{origin} {problem}.", hint=_HINT, lines=(clean_line(_without_password(line))[:500],))
+    return BadRequirements(f"{origin} {problem}.", hint=_HINT, lines=(clean_line(without_password(line))[:500],))

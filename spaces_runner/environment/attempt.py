@@ -17,21 +17,25 @@ from packaging.utils import (
 )
 
 from spaces_runner import compat
+from spaces_runner.environment import hashes
 from spaces_runner.environment.request import Request, placed_lines
 from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S, LineSink, Outcome, Uv
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.ownership import hand_over
 
+HASHES_DIFFER = "error: The hashes in the requirements are not those of the packages' files"
 NVIDIA = Path("/proc/driver/nvidia/version")
 
 # uv's words for "this has no wheel, and I was told not to build".
 _WANTS_BUILD = re.compile(r"no usable wheels|building from source is disabled|`--no-build`|building source", re.I)
 _NO_INDEX = re.compile(r"error sending request|client error \(Connect\)|Failed to fetch|dns error|timed out", re.I)
+_FETCH = re.compile(r"Failed to fetch: `?(\S+?)`?$", re.MULTILINE)
 _TORCH_INDEX = re.compile(r"/whl/(?:cpu|cu\d|rocm|xpu)")  # how the addresses of torch's own builds look
 _PINS_BUILD = re.compile(r"torch\w*\s*===?\s*[\w.]+\+\w", re.I)  # torch==2.1.0+cu118
 _BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
 _UNKNOWN = re.compile(
-    r"was not found in the package registry|no version of (?:gradio|streamlit)(?:\[[\w,]*\])?==|Git operation failed",
+    rf"was not found in the package registry|Git operation failed|{re.escape(HASHES_DIFFER)}"
+    r"|no version of (?:gradio|streamlit)(?:\[[\w,]*\])?==|there is no version of (\S+) and you require \1[,\s]",
     re.I,
 )
 _NO_DATE = re.compile(r"`([^`]+)` is missing an upload date")
@@ -80,12 +84,18 @@ class Answer:
 
     @property
     def hopeless(self) -> bool:
-        """Whether asking in another way will not help: a package or repository is not there."""
+        """Whether asking in another way will not help: a package, version, file or repository is not there."""
         return not self.ok and bool(_UNKNOWN.search(self.outcome.text))
 
     @property
     def network_failed(self) -> bool:
         return not self.ok and bool(_NO_INDEX.search(self.outcome.text))
+
+    @property
+    def unreachable(self) -> str:
+        """The address that nothing could be fetched from, or ""."""
+        found = _FETCH.search(self.outcome.text) if self.network_failed else None
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +127,12 @@ def compile_lock(lines: tuple[str, ...], options: tuple[str, ...], uv: Uv) -> An
     outcome = replace(uv, on_line=_worth_telling(uv.on_line)).run(
         command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n"
     )
-    return Answer(lock=outcome.stdout if outcome.ok else "", outcome=outcome)
+    if not outcome.ok:
+        return Answer(lock="", outcome=outcome)
+    if others := hashes.others(outcome.stdout, hashes.allowed(lines)):
+        said = tuple(f"  cause: {other} is none of the files that the --hash lines allow." for other in others)
+        return Answer(lock="", outcome=replace(outcome, code=1, lines=(HASHES_DIFFER, *said)))
+    return Answer(lock=outcome.stdout, outcome=outcome)
 
 
 def options(question: Question, shop: Workshop) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from spaces_runner.environment.attempt import Answer
+from spaces_runner.environment import origins
+from spaces_runner.environment.attempt import HASHES_DIFFER, Answer
 from spaces_runner.environment.request import Request, Wishes, projects
 from spaces_runner.environment.uv import Outcome
 from spaces_runner.errors import BuildError, PackagesTooLarge, RunnerError, Unresolvable, WheelBuildFailed
+from spaces_runner.requirements import without_password
 
 MAX_LINES = 30
 MAX_REASON = 400  # characters
@@ -15,6 +17,10 @@ MAX_REASON = 400  # characters
 _NOISE = re.compile(r"^(warning:|hint: Wheels are required|\s*$|Resolved |Using Python|\s*(?:Downloading|Downloaded) )")
 _BUILDING = re.compile(r"Failed to (?:download and )?build [`']?([^`'\n]+?)[`']?$", re.M)
 _UNKNOWN = re.compile(r"Because ([\w.-]+) was not found in the package registry")
+_NO_VERSION = re.compile(r"there is no version of ([\w.-]+==[^\s,]+) and you require \1[,\s]")
+_OTHER_WHEELS = re.compile(r"(?:Because|and) ([\w.-]+(?:==[^\s,]+)?) has no wheels with a matching Python")
+_OTHER_PYTHON = re.compile(r"does not satisfy Python\S+ and ([\w.-]+(?:==[^\s,]+)?) depends on Python([^\s,]+)")
+_CP_TAG = re.compile(r"\bcp3(\d+)m?\b")
 # Where `attempt.lay_out` copies the Space's projects to.
 _COPY = re.compile(r"(?:file://)?/[^\s`']*?/src/(\d+)/[^\s`'/]+")
 # The frames that lead to a setup.py: of uv's own script, of the backend's modules, then of what it runs as a string.
@@ -39,6 +45,17 @@ _BUILD_HINTS = (
         r"No module named '",
         "It imports what isolated builds cannot see: its pyproject.toml must name that in build-system.requires.",
     ),
+)
+# Where a reason stands in one line: git's, what Python raised in a build, uv's cause, uv's error.
+_REASONS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\s*fatal: (.+)",
+        r"\s*(\w+(?:\.\w+)*(?:Error|Exception): .+)",
+        r"\s+cause: (?!The build backend|Failed to build)(.+)",
+        r"error: (.+)",
+        r"(.+)",
+    )
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|\(os error (?:28|122)\)")
 
@@ -67,36 +84,105 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> RunnerError:
     if answer.outcome.timed_out:
         return Unresolvable("Resolving the requirements took too long.", hint="Pin more versions.", lines=lines)
     if answer.network_failed:
-        return Unresolvable(
-            "The package index could not be reached.",
-            hint="Check the network, or name an index with PIP_INDEX_URL and try again.",
-            lines=lines,
-        )
-    if "Git operation failed" in text:
-        return Unresolvable(
-            "A repository among the requirements could not be fetched.",
-            hint="Check its address in requirements.txt; private repositories are out of a Space's reach.",
-            lines=lines,
-        )
+        message, hint = _unreachable(answer.unreachable, wishes)
+        return Unresolvable(message, hint=hint, lines=lines)
     if answer.build_failed:
         return build_failure(text, lines, projects(wishes.required))
-    if unknown := _UNKNOWN.search(text):
-        return Unresolvable(
-            f"The requirements name {unknown.group(1)}, which the package index does not have.",
-            hint="Correct its name in requirements.txt, or name the index that has it with PIP_EXTRA_INDEX_URL.",
-            lines=lines,
+    sentences = (_repository, _hashes, _unknown, _sdk_version, _version, _wheel_python, _python)
+    found = next((told for sentence in sentences if (told := sentence(text, wishes, request))), None)
+    message, hint = found or _at_odds(wishes, request)
+    return Unresolvable(message, hint=hint, lines=lines)
+
+
+Told = tuple[str, str]  # what happened, what to do
+
+
+def _unreachable(url: str, wishes: Wishes) -> Told:
+    """Whether the owner's index is away or what the Space names itself."""
+    if origins.names(wishes.required, url):
+        return (
+            f"{without_password(url)}, which the requirements name, could not be reached.",
+            "Check that address and the network, and launch again; or take it out of requirements.txt.",
         )
-    if re.search(rf"no version of {wishes.package}(?:\[[\w,]*\])?=={re.escape(wishes.version or '-')} ", text):
-        return Unresolvable(
-            f"There is no {wishes.title} on the package index.",
-            hint=f"Correct sdk_version in README.md; `pip index versions {wishes.package}` lists what there is.",
-            lines=lines,
-        )
+    return (
+        "The package index could not be reached.",
+        "Check the network, or name an index with PIP_INDEX_URL and try again.",
+    )
+
+
+def _repository(text: str, wishes: Wishes, request: Request) -> Told | None:
+    if "Git operation failed" not in text:
+        return None
+    return (
+        "A repository among the requirements could not be fetched.",
+        "Check its address in requirements.txt; private repositories are out of a Space's reach.",
+    )
+
+
+def _hashes(text: str, wishes: Wishes, request: Request) -> Told | None:
+    if HASHES_DIFFER not in text:
+        return None
+    return (
+        "The package index has other files than the requirements allow by their hashes.",
+        "The lines name them. Correct the --hash lines in requirements.txt, or ask its author what happened.",
+    )
+
+
+def _unknown(text: str, wishes: Wishes, request: Request) -> Told | None:
+    if not (found := _UNKNOWN.search(text)):
+        return None
+    return (
+        f"The requirements name {found[1]}, which the package index does not have.",
+        "Correct its name in requirements.txt, or name the index that has it with PIP_EXTRA_INDEX_URL.",
+    )
+
+
+def _sdk_version(text: str, wishes: Wishes, request: Request) -> Told | None:
+    if not re.search(rf"no version of {wishes.package}(?:\[[\w,]*\])?=={re.escape(wishes.version or '-')} ", text):
+        return None
+    return (
+        f"There is no {wishes.title} on the package index.",
+        f"Correct sdk_version in README.md; `pip index versions {wishes.package}` lists what there is.",
+    )
+
+
+def _version(text: str, wishes: Wishes, request: Request) -> Told | None:
+    if not (found := _NO_VERSION.search(text)):
+        return None
+    return (
+        f"There is no {found[1]} on the package index.",
+        f"Correct its version in requirements.txt; `pip index versions {found[1].split('=')[0]}` lists what there is.",
+    )
+
+
+def _wheel_python(text: str, wishes: Wishes, request: Request) -> Told | None:
+    """Wheels, and none of them for this Python."""
+    if not (found := _OTHER_WHEELS.search(text)):
+        return None
+    named = " ".join([text, *(line for line in wishes.required.lines if ".whl" in line)])
+    others = sorted({int(minor) for minor in _CP_TAG.findall(named)} - {int(request.python.minor.split(".")[1])})
+    hint = "Name a wheel for it in requirements.txt, or choose a Python for which there is one with --python."
+    if others:
+        choice = f"3.{others[-1]}"
+        hint = f"Set python_version in README.md to {choice}, for which there is one, or launch with --python {choice}."
+    return f"{found[1]} has no wheel for Python {request.python.version}.", hint
+
+
+def _python(text: str, wishes: Wishes, request: Request) -> Told | None:
+    """A package for another Python than this one."""
+    if not (found := _OTHER_PYTHON.search(text)):
+        return None
+    return (
+        f"{found[1]} needs Python {found[2]}, and the Space gets {request.python.version}.",
+        "Choose such a Python with --python (or python_version in README.md), or another version of the package.",
+    )
+
+
+def _at_odds(wishes: Wishes, request: Request) -> Told:
     sdk = f" with {wishes.title}" if wishes.version else ""
-    return Unresolvable(
+    return (
         f"The requirements do not fit together{sdk} on Python {request.python.version}.",
-        hint="The lines say which pins are at odds. Loosen one in requirements.txt, or try another --python.",
-        lines=lines,
+        "The lines say which pins are at odds. Loosen one in requirements.txt, or try another --python.",
     )
 
 
@@ -152,8 +238,7 @@ def _written(path: str) -> str:
 def why(lines: tuple[str, ...]) -> str:
     """uv's reason in one line, short enough for a log and a finding."""
     said = reason(lines)
-    cause = next((line for line in said if re.match(r"\s+cause:", line)), said[0] if said else "no answer")
-    text = re.sub(r"^(?:\s*cause:|error:)\s*", "", cause)
+    text = next((found[1] for pattern in _REASONS for line in said if (found := pattern.match(line))), "it gave none")
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
 
 

@@ -9,10 +9,10 @@ legacy      requirements without their Gradio first, then `gradio==sdk_version` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spaces_runner import compat
-from spaces_runner.environment import lock, told
+from spaces_runner.environment import lock, origins, told
 from spaces_runner.environment.attempt import NVIDIA, Answer, Question, ask, lay_out, placed
 from spaces_runner.environment.choose import Interpreters
 from spaces_runner.environment.dated import ask_as_of, bounds, moment_of
@@ -59,6 +59,7 @@ class Climb:
         self.request = request
         self.interpreters = interpreters
         self.failed: list[Attempt] = []
+        self.findings: list[Finding] = []
         self.shared = False
         self.copies = lay_out(projects(wishes.required), shop)
         self._known: tuple[str | None] | None = None  # the Space's moment, once it was asked for
@@ -66,15 +67,28 @@ class Climb:
     def run(self) -> Resolution:
         """The first rung that holds. Raises Unresolvable or WheelBuildFailed with what the first one met."""
         for attempt in self._attempts():
-            if attempt.answer.ok:
+            answer = attempt.answer
+            if answer.ok:
                 resolution = self._resolution(attempt)
                 self.shop.report.log(f"Resolved {len(resolution.packages)} packages ({resolution.how})")
                 return resolution
+            if self._leave_out(origins.besides(self.wishes.required, answer.unreachable)):
+                return self.run()
             self.failed.append(attempt)
-            self.shop.report.log(f"Not with {attempt.name}: {why(attempt.answer.outcome.lines)}")
-            if attempt.answer.network_failed or attempt.answer.hopeless:
+            self.shop.report.log(f"Not with {attempt.name}: {why(answer.outcome.lines)}")
+            if answer.network_failed or (answer.hopeless and attempt.before is None):
                 break
         raise failure(self.failed[0].answer, self.wishes, self.request)
+
+    def _leave_out(self, source: str) -> bool:
+        """Go on without `source`, an option of the requirements that leads nowhere; "" is none."""
+        if not source:
+            return False
+        self.findings.append(told.source_missed(source))
+        self.shop.report.log(f"{self.findings[-1].message} Asking again without it")
+        self.wishes = replace(self.wishes, required=origins.without(self.wishes.required, source))
+        self.request = make(self.spec, self.wishes, self.request.python)
+        return True
 
     def _attempts(self) -> Iterator[Attempt]:
         rungs: tuple[Rung, ...] = (self.today, self.as_of_date, self.relaxed, self.legacy)
@@ -90,7 +104,7 @@ class Climb:
         answer = self._on_some_python(
             lambda request, wheels: ask(self._question(request), self.shop, wheels_only=wheels)
         )
-        self.shared = answer.ok and not answer.built and not self.request.own and not self.failed
+        self.shared = answer.ok and not (answer.built or self.request.own or self.failed or self.findings)
         yield Attempt(
             name="today's packages",
             how=ResolvedHow.JOINT,
@@ -189,6 +203,7 @@ class Climb:
         findings = [
             *told.python_differs(self.choice, python),
             *told.other_python(self.interpreters.first, python),
+            *self.findings,
             *attempt.findings,
             *([told.torch_missed(NVIDIA.exists())] if attempt.answer.torch_missed else []),
             *told.built(packages),

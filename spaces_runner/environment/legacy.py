@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spaces_runner.environment import lock
+from spaces_runner.environment import hashes, lock
 from spaces_runner.environment.attempt import Answer, Question, ask, compile_lock, options
 from spaces_runner.environment.uv import RESOLVE_TIMEOUT_S
 from spaces_runner.environment.workshop import Workshop
@@ -23,7 +23,8 @@ def ask_in_two_steps(question: Question, shop: Workshop) -> Answer:
     if not over.ok:
         return over
     merged = under | {package.name: package for package in lock.packages(over.lock)}
-    lines = tuple(package.requirement for package in merged.values())
+    files = hashes.allowed(question.lines)
+    lines = tuple(hashes.told(package.requirement, files) for package in merged.values())
     uv = shop.spaces() if first.built else shop.runners()
     extra = () if first.built else ("--no-build",)
     answer = compile_lock(lines, (*options(_undated(question), shop), "--no-deps", *extra), uv)

@@ -49,11 +49,12 @@ def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stag
 
 
 def makeshift(resolution: Resolution) -> bool:
-    """Whether torch may be a build that sees no GPU, since the right ones' index was away.
+    """Whether an index that was away may have made a difference: torch may be a build that sees no GPU, say.
 
-    Not to be remembered: the GPU would stay idle for good.
+    Not to be remembered: it would stay so for good.
     """
-    return NVIDIA.exists() and any(finding.code == told.TORCH_MISSED for finding in resolution.findings)
+    missed = {finding.code for finding in resolution.findings}
+    return told.SOURCE_MISSED in missed or (NVIDIA.exists() and told.TORCH_MISSED in missed)
 
 
 def _driver() -> str:

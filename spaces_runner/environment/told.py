@@ -10,8 +10,10 @@ from spaces_runner.compat import PythonChoice, Row
 from spaces_runner.environment import lock
 from spaces_runner.environment.pythons import Python
 from spaces_runner.environment.request import Request, Wishes
+from spaces_runner.requirements import without_password
 from spaces_runner.types import Finding, Severity
 
+SOURCE_MISSED = "package-source-unreachable"
 TORCH_MISSED = "torch-index-unreachable"
 
 _PIN = "Pin the versions that work in requirements.txt to be independent of this."
@@ -149,6 +151,16 @@ def built(packages: tuple[lock.Package, ...]) -> Iterator[Finding]:
             message=f"No wheel exists for {', '.join(names)}: built here, as the Space's own user.",
             remedy="The environment is this Space's alone, since what it built is given to no other.",
         )
+
+
+def source_missed(option: str) -> Finding:
+    """An index or a page that the Space names besides the owner's: pip goes on without, too."""
+    return Finding(
+        code=SOURCE_MISSED,
+        severity=Severity.WARNING,
+        message=f"{without_password(option.partition(' ')[2])} could not be reached; the packages come from elsewhere.",
+        remedy="If one of them is wrong, allow access to that address and launch again; requirements.txt names it.",
+    )
 
 
 def torch_missed(gpu: bool) -> Finding:
