@@ -34,6 +34,7 @@ class Settings:
     python_dirs: tuple[str, ...] = ()
     python_downloads: bool = True  # a Python that is not here may be fetched by uv
     python_mirror: str | None = None  # where uv fetches it from, in place of GitHub
+    python_list: str | None = None  # the JSON file of what there is to fetch, in place of uv's own
     visible_gpus: str | None = None  # the owner's CUDA_VISIBLE_DEVICES: Spaces get none that it does not leave
     path: str = "/usr/local/bin:/usr/bin:/bin"
     uid_base: int = 61000
@@ -177,6 +178,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         python_dirs=_python_dirs(env),
         python_downloads=env.get("UV_PYTHON_DOWNLOADS", "").lower() not in ("never", "0", "false"),
         python_mirror=env.get("UV_PYTHON_INSTALL_MIRROR") or None,
+        python_list=env.get("UV_PYTHON_DOWNLOADS_JSON_URL") or None,
         visible_gpus=env.get("CUDA_VISIBLE_DEVICES"),
         path=env.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
         **defaults,  # type: ignore[arg-type]  # numbers, by the loop above

@@ -123,6 +123,16 @@ STANDARD = (
         meaning="Where pyenv's interpreters are, which are tried before one is fetched.",
         default="`~/.pyenv`",
     ),
+    Variable(
+        names=("UV_PYTHON_DOWNLOADS",),
+        meaning="With `never` no Python is fetched: the nearest one that is here is used, and a finding says so.",
+        default="`automatic`",
+    ),
+    Variable(names=("UV_PYTHON_INSTALL_MIRROR",), meaning="Where uv fetches Pythons from, in place of GitHub."),
+    Variable(
+        names=("UV_PYTHON_DOWNLOADS_JSON_URL",),
+        meaning="A list of the Pythons that there are to fetch, in place of uv's own.",
+    ),
     Variable(names=("PATH",), field="path", meaning="Where git, git-lfs, setpriv and interpreters are found."),
     Variable(names=("HF_HUB_CACHE",), meaning="For the core: where models are that were fetched before."),
     Variable(names=("HF_HUB_OFFLINE",), meaning="For the core: with `1` it fetches no models."),

@@ -56,6 +56,7 @@ class Answer:
     outcome: Outcome
     built: bool = False
     torch_missed: bool = False  # the index of torch's builds for this machine was out of reach
+    undated: frozenset[str] = frozenset()  # packages with files left out, since nobody says when they were uploaded
 
     @property
     def ok(self) -> bool:
@@ -74,13 +75,10 @@ class Answer:
         return not self.ok and bool(_WANTS_BUILD.search(self.outcome.text))
 
     @property
-    def undated(self) -> frozenset[str]:
-        """Packages that were left out as of a past day since their index does not say when they were uploaded."""
-        if self.ok:
-            return frozenset()
-        seen = {_package_of(file) for file in _NO_DATE.findall(self.outcome.text)}
-        missed = {canonicalize_name("".join(names)) for names in _LEFT_OUT.findall(self.outcome.text)}
-        return frozenset(seen & missed)
+    def missed(self) -> frozenset[str]:
+        """Those of them that the answer failed for."""
+        names = {canonicalize_name("".join(found)) for found in _LEFT_OUT.findall(self.outcome.text)}
+        return self.undated & names if not self.ok else frozenset()
 
     @property
     def hopeless(self) -> bool:
@@ -118,17 +116,17 @@ def ask(question: Question, shop: Workshop, *, wheels_only: bool = False) -> Ans
             return answer
         shop.report.log("Some packages have no wheels; resolving again with source packages, as the Space's user")
     answer = _with_torch(question, shop, shop.spaces(), ())
-    return Answer(lock=answer.lock, outcome=answer.outcome, built=True, torch_missed=answer.torch_missed)
+    return replace(answer, built=True)
 
 
 def compile_lock(lines: tuple[str, ...], options: tuple[str, ...], uv: Uv) -> Answer:
     """`uv pip compile` of `lines`, as a PEP 751 lock."""
     command = ("pip", "compile", "-", "--format", "pylock.toml", "--no-header", "--no-annotate", *options)
-    outcome = replace(uv, on_line=_worth_telling(uv.on_line)).run(
-        command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n"
-    )
+    undated: set[str] = set()
+    asking = replace(uv, on_line=_sorting_out(uv.on_line, undated))
+    outcome = asking.run(command, RESOLVE_TIMEOUT_S, stdin="\n".join(lines) + "\n")
     if not outcome.ok:
-        return Answer(lock="", outcome=outcome)
+        return Answer(lock="", outcome=outcome, undated=frozenset(undated))
     if others := hashes.others(outcome.stdout, hashes.allowed(lines)):
         said = tuple(f"  cause: {other} is none of the files that the --hash lines allow." for other in others)
         return Answer(lock="", outcome=replace(outcome, code=1, lines=(HASHES_DIFFER, *said)))
@@ -194,17 +192,19 @@ def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ..
     plain = compile_lock(question.lines, chosen, uv)
     if not missed and not plain.ok:
         return answer
-    return Answer(lock=plain.lock, outcome=plain.outcome, torch_missed=missed)
+    return replace(plain, torch_missed=missed)
 
 
-def _worth_telling(tell: LineSink) -> LineSink:
-    """`tell`, but for one line for each file of an index without dates: that may be thousands."""
+def _sorting_out(tell: LineSink, undated: set[str]) -> LineSink:
+    """`tell`, but for a line on each file of an index without dates: of these, which may be thousands, the packages."""
 
-    def told(line: str) -> None:
-        if not _NO_DATE.search(line):
+    def sort_out(line: str) -> None:
+        if found := _NO_DATE.search(line):
+            undated.add(_package_of(found[1]))
+        else:
             tell(line)
 
-    return told
+    return sort_out
 
 
 def _package_of(file: str) -> str:

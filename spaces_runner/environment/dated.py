@@ -9,9 +9,11 @@ from spaces_runner import compat
 from spaces_runner.environment import lock
 from spaces_runner.environment.attempt import Answer, Question, ask, compile_lock, options
 from spaces_runner.environment.request import Request, Wishes, fitted
+from spaces_runner.environment.told import few
 from spaces_runner.environment.workshop import Workshop
 
 GRACE = timedelta(days=1)  # after a release: its own dependencies are uploaded after it
+ROUNDS = 3  # in which packages that are missed are exempted as they turn up; then it is the whole index's way
 NO_HISTORY = timedelta(days=30)  # after Gradio's release, where nobody knows when the Space was written
 
 
@@ -46,10 +48,12 @@ def ask_as_of(question: Question, wishes: Wishes, shop: Workshop, *, wheels_only
     day = (question.before or "")[:10]
     asked = replace(question, bounds=bounds(day, wishes))
     answer = ask(asked, shop, wheels_only=wheels_only)
-    while more := answer.undated - set(asked.exempt):
-        shop.report.log(f"Nobody says when {', '.join(sorted(more))} was uploaded; it may be newer than {day}")
+    rounds = 0
+    while more := (answer.missed if rounds < ROUNDS else answer.undated) - set(asked.exempt):
+        shop.report.log(f"Nobody says when {few(more)} was uploaded; it may be newer than {day}")
         asked = replace(asked, exempt=(*asked.exempt, *sorted(more)))
         answer = ask(asked, shop, wheels_only=wheels_only)
+        rounds += 1
     return Dated(answer=answer, exempt=asked.exempt)
 
 

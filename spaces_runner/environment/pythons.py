@@ -85,7 +85,8 @@ def installed(settings: Settings) -> tuple[Python, ...]:
 def exists(version: str, settings: Settings) -> bool:
     """Whether uv knows of any release of the minor version of `version`, here or elsewhere. Asks no network."""
     runner = uv.Uv(settings=settings, room=uv.own_room(settings, settings.home_dir), on_line=lambda _: None)
-    listed = runner.run(("python", "list", "--offline", "--output-format", "json", minor_of(version)), PROBE_TIMEOUT_S)
+    listing = ("python", "list", "--only-downloads", "--offline", "--output-format", "json", minor_of(version))
+    listed = runner.run(listing, PROBE_TIMEOUT_S)
     return listed.ok and bool(json.loads(listed.stdout or "[]"))
 
 

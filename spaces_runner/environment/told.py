@@ -14,9 +14,17 @@ from spaces_runner.requirements import without_password
 from spaces_runner.types import Finding, Severity
 
 SOURCE_MISSED = "package-source-unreachable"
+SHOWN = 8  # names of packages in a sentence
 TORCH_MISSED = "torch-index-unreachable"
 
 _PIN = "Pin the versions that work in requirements.txt to be independent of this."
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    known = sorted(names)
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return ", ".join(known[:SHOWN]) + more
 
 
 def python_differs(choice: PythonChoice, python: Python) -> Iterator[Finding]:
@@ -53,11 +61,12 @@ def limited(request: Request, wishes: Wishes, packages: tuple[lock.Package, ...]
     """The compatibility rows for this age of Gradio that have something among today's packages to hold back."""
     names = {canonicalize_name(package.name) for package in packages}
     rows = [row for row in request.held if row.package in names]
+    who = wishes.title if wishes.version else f"A {wishes.title} of that age"
     if rows:
         yield Finding(
             code="compat-limits",
             severity=Severity.INFO,
-            message=f"{wishes.title} needs packages of its time: {', '.join(row.requirement for row in rows)}.",
+            message=f"{who} needs packages of its time: {', '.join(row.requirement for row in rows)}.",
             remedy=_PIN,
             lines=tuple(f"{row.requirement}: {row.reason} ({row.source})" for row in rows),
         )
@@ -95,14 +104,14 @@ def undated(names: tuple[str, ...], bounds: Iterable[str], before: str) -> Itera
         yield Finding(
             code="undated-packages",
             severity=Severity.WARNING,
-            message=f"{', '.join(unbound)} may be newer than {before[:10]}: its index does not say how old it is.",
+            message=f"{few(unbound)} may be newer than {before[:10]}: its index does not say how old it is.",
             remedy="Pin its version in requirements.txt.",
         )
     if bound := sorted(set(names) - set(unbound)):
         yield Finding(
             code="undated-packages-limited",
             severity=Severity.INFO,
-            message=f"{', '.join(bound)}: its index does not say how old it is; known releases limit it.",
+            message=f"{few(bound)}: its index does not say how old it is; known releases limit it.",
         )
 
 

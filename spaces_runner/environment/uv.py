@@ -30,6 +30,8 @@ MAX_LINES = 2000  # of standard error that are kept for an error message
 # Stands for the index of packages whose URL and hash are known. It is never asked for anything.
 LOCKED_INDEX = "https://locked.invalid/simple"
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
 LineSink = Callable[[str], None]
 
 
@@ -173,7 +175,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def environment(settings: Settings, room: Room) -> dict[str, str]:
-    """The variables of a uv call: index settings and paths. Nothing of the owner's, above all no token."""
+    """The variables of a uv call: index settings, paths, proxies. Nothing else of the owner's, above all no token."""
     env = {
         "HOME": str(room.home),
         "LANG": "C.UTF-8",
@@ -201,9 +203,18 @@ def environment(settings: Settings, room: Room) -> dict[str, str]:
         env["UV_FIND_LINKS"] = ",".join(settings.find_links)
     if settings.python_mirror:
         env["UV_PYTHON_INSTALL_MIRROR"] = settings.python_mirror
+    if settings.python_list:
+        env["UV_PYTHON_DOWNLOADS_JSON_URL"] = settings.python_list
+    env |= _proxies(room)
     if settings.ca_file:
         env |= {"SSL_CERT_FILE": settings.ca_file, "GIT_SSL_CAINFO": settings.ca_file, "PIP_CERT": settings.ca_file}
     return env
+
+
+def _proxies(room: Room) -> dict[str, str]:
+    """How the network is reached. A proxy's password stays with the runner: a build runs what a Space brings."""
+    named = {name: os.environ[name] for name in PROXIES if name in os.environ}
+    return {name: value for name, value in named.items() if room.user is None or "@" not in value}
 
 
 def locked_index(settings: Settings) -> dict[str, str]:

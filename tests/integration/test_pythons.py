@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spaces_runner.environment import pythons
+from spaces_runner.compat import PythonChoice
+from spaces_runner.environment import pythons, told
+from spaces_runner.environment.choose import interpreters
 from spaces_runner.errors import PythonMissing
+from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from tests.support.home import open_directory
+from tests.support.index import Index, serving
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 VERSION = f"{MINOR}.{sys.version_info[2]}"
@@ -35,6 +44,12 @@ def lonely(settings: Settings) -> Iterator[Settings]:
 
 def base_bin() -> Path:
     return Path(os.path.realpath(Path(sys.base_prefix, "bin", f"python{MINOR}"))).parent
+
+
+@pytest.fixture
+def alone(lonely: Settings) -> Settings:
+    """Settings of a machine with this interpreter, from which no other can be had."""
+    return replace(lonely, path=str(base_bin()), python_mirror="http://127.0.0.1:9")
 
 
 @pytest.fixture
@@ -110,3 +125,92 @@ def test_an_interpreter_behind_a_closed_door_is_copied_once(lonely: Settings, cl
     assert answer.stdout.strip() == found.prefix
     inode = Path(found.path).stat().st_ino
     assert Path(pythons.find(MINOR, there, fetch=False).path).stat().st_ino == inode
+
+
+OTHER = "3.9" if MINOR != "3.9" else "3.10"
+
+
+def chosen(choice: PythonChoice, settings: Settings) -> tuple[list[str], list[str], list[str]]:
+    """The minor versions, the codes of the findings for the first, and what the log says."""
+    log: list[str] = []
+    found = list(interpreters(choice, settings, Reporter(log=log.append)))
+    return [python.minor for python in found], [told.code for told in told.python_differs(choice, found[0])], log
+
+
+def test_versions_in_order_of_preference_of_those_that_are_here(alone: Settings) -> None:
+    choice = PythonChoice(versions=(OTHER, MINOR), source="its age")
+    minors, codes, log = chosen(choice, alone)
+    assert (minors, codes) == ([MINOR], [])
+    assert log == [], "nothing is fetched where one that suits is here"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_nearest_one_where_none_that_suits_can_be_had(alone: Settings, asked: bool) -> None:
+    choice = PythonChoice(versions=(OTHER,), source="python_version in README.md", asked=asked)
+    minors, codes, log = chosen(choice, alone)
+    assert (minors, codes) == ([MINOR], ["python-nearest"])
+    assert any("asking uv to fetch it" in line for line in log)
+    assert any("nearest" in line for line in log)
+
+
+def test_nothing_is_fetched_where_the_owner_wants_it_so(alone: Settings) -> None:
+    choice = PythonChoice(versions=(OTHER,), source="its age")
+    minors, _, log = chosen(choice, replace(alone, python_downloads=False))
+    assert minors == [MINOR]
+    assert any("UV_PYTHON_DOWNLOADS" in line for line in log)
+    assert not any("asking uv" in line for line in log)
+
+
+def test_no_other_will_do_where_the_owner_or_a_wheel_says_so(alone: Settings) -> None:
+    with pytest.raises(PythonMissing, match=f"Python {OTHER} is not on this machine"):
+        interpreters(PythonChoice(versions=(OTHER,), source="", asked=True, firm=True), alone, Reporter())
+
+
+def test_a_version_that_does_not_exist_has_no_nearest_one(alone: Settings) -> None:
+    assert pythons.exists(OTHER, alone)
+    assert not pythons.exists("3.99", alone)
+    with pytest.raises(PythonMissing, match=r"3\.99"):
+        interpreters(PythonChoice(versions=("3.99",), source="", asked=True), alone, Reporter())
+
+
+def test_a_machine_without_any_says_so(lonely: Settings) -> None:
+    with pytest.raises(PythonMissing) as caught:
+        interpreters(PythonChoice(versions=("3.10",), source=""), replace(lonely, python_downloads=False), Reporter())
+    assert "none" in caught.value.hint
+
+
+def test_what_is_not_here_is_fetched_by_uv_and_found_from_then_on(
+    lonely: Settings, closed: Path, tmp_path: Path
+) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
+        tar.add(closed, "python")
+    files = {"python.tar.gz": archive.getvalue()}
+    with serving(Index(files=files)) as root:
+        listed = tmp_path / "pythons.json"
+        listed.write_text(json.dumps({"cpython": release(f"{root}/files/python.tar.gz", archive.getvalue())}))
+        listed.chmod(0o644)
+        there = replace(lonely, python_list=str(listed))
+        found = list(interpreters(PythonChoice(versions=(MINOR,), source="its age"), there, Reporter()))
+    assert [python.version for python in found] == [VERSION]
+    assert Path(found[0].path).is_relative_to(there.pythons_dir)
+    assert pythons.find(MINOR, there, fetch=False) == found[0]
+
+
+def release(url: str, archive: bytes) -> dict[str, object]:
+    """The row of uv's list for this interpreter."""
+    major, minor, patch = sys.version_info[:3]
+    return {
+        "name": "cpython",
+        "arch": {"family": platform.machine(), "variant": None},
+        "os": "linux",
+        "libc": "gnu",
+        "major": major,
+        "minor": minor,
+        "patch": patch,
+        "prerelease": "",
+        "url": url,
+        "sha256": hashlib.sha256(archive).hexdigest(),
+        "variant": None,
+        "build": "1",
+    }
