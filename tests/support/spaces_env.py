@@ -24,6 +24,7 @@ from spaces_runner.types import (
     Resolution,
     RunOptions,
     Sdk,
+    SpaceFile,
     SpaceRef,
     SpaceSpec,
     User,
@@ -46,6 +47,7 @@ class TinySpace:
     committed_at: str | None = None
     imports: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    pre: str | None = None  # the file whose requirements come first
     log: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
@@ -60,6 +62,7 @@ class TinySpace:
             sdk_version=self.gradio,
             python_version=self.python,
             requirements="requirements.txt",
+            pre_requirements=self.pre,
             imports=self.imports,
         )
 
@@ -67,11 +70,13 @@ class TinySpace:
         app = self.root / "app"
         shutil.rmtree(app, ignore_errors=True)
         app.mkdir(parents=True)
-        for path, content in {"requirements.txt": self.requirements.encode(), **self.files}.items():
+        contents = {"requirements.txt": self.requirements.encode(), **self.files}
+        for path, content in contents.items():
             (app / path).parent.mkdir(parents=True, exist_ok=True)
             (app / path).write_bytes(content)
         ref = SpaceRef(kind=RefKind.HUB, source="owner/one")
-        return Checkout(ref=ref, commit=self.commit, path=str(app), committed_at=self.committed_at)
+        files = tuple(SpaceFile(path=path, size_bytes=len(content)) for path, content in contents.items())
+        return Checkout(ref=ref, commit=self.commit, path=str(app), committed_at=self.committed_at, files=files)
 
     def scratch(self) -> Path:
         path = self.root / "build"
