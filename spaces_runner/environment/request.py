@@ -190,7 +190,9 @@ def _builders(spec: SpaceSpec, wishes: Wishes, python: Python) -> tuple[str, ...
     """What the Hub's builder installs for this kind of Space; the SDK comes first."""
     if wishes.package == "gradio":
         return gradio.additions(replace(spec, sdk_version=wishes.version), wishes.required, python.version)
-    return (f"{wishes.package}=={wishes.version}" if wishes.version else wishes.package,)
+    sdk = f"{wishes.package}=={wishes.version}" if wishes.version else wishes.package
+    large = (name for name in ("datasets", "torch") if name in wishes.imports and name not in wishes.required.names)
+    return (sdk, "huggingface_hub", "requests", *large)
 
 
 def _files(spec: SpaceSpec) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from spaces_runner.environment import makeshift
 from spaces_runner.errors import PythonMissing, Unresolvable
 from spaces_runner.settings import Settings
-from spaces_runner.types import RunOptions
+from spaces_runner.types import ResolvedHow, RunOptions, Sdk
 from tests.support.index import Index, serving
 from tests.support.spaces_env import TinySpace, run_as_space, wheel
 
@@ -155,3 +155,21 @@ def test_a_space_without_a_version_of_gradio_gets_the_one_of_its_day(shared_sett
     assert "gradio==3.32.0" in resolution.packages
     assert resolution.python_version.startswith("3.10.")
     assert resolution.exclude_newer == "2023-06-01T10:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("version", "day", "python"), [("1.10.0", "2022-07-20", "3.9"), ("1.19.0", "2023-03-10", "3.10")]
+)
+def test_old_streamlit_has_packages_of_its_time_with_and_without_a_history(
+    shared_settings: Settings, version: str, day: str, python: str
+) -> None:
+    space = TinySpace(settings=shared_settings, sdk=Sdk.STREAMLIT, gradio=version, python=None)
+    undated = space.resolve()
+    dated = replace(space, committed_at=f"{day}T10:00:00+00:00", commit="e" * 40).resolve()
+    assert (undated.how, dated.how) == (ResolvedHow.JOINT, ResolvedHow.AS_OF_DATE)
+    for resolution in (undated, dated):
+        versions = dict(package.split("==") for package in resolution.packages)
+        assert versions["streamlit"] == version
+        assert (versions["altair"][0], versions["protobuf"][0], versions["numpy"][0]) == ("4", "3", "1")
+        assert resolution.python_version.startswith(f"{python}.")
+        assert not {"gradio", "spaces"} & set(versions)

@@ -41,7 +41,8 @@ class TinySpace:
     settings: Settings
     name: str = "owner-one"
     requirements: str = ""
-    gradio: str | None = "6.31.0"
+    sdk: Sdk = Sdk.GRADIO
+    gradio: str | None = "6.31.0"  # or the version of another SDK
     python: str | None = "3.11"
     commit: str = "c" * 40
     committed_at: str | None = None
@@ -58,7 +59,7 @@ class TinySpace:
     @property
     def spec(self) -> SpaceSpec:
         return SpaceSpec(
-            sdk=Sdk.GRADIO,
+            sdk=self.sdk,
             sdk_version=self.gradio,
             python_version=self.python,
             requirements="requirements.txt",

@@ -71,7 +71,8 @@ def test_spaces_where_gradio_and_python_can_live_with_it() -> None:
     assert "spaces" in requirements(compat.additions(facts("6.31.0", "3.11.7")))
     assert "spaces" not in requirements(compat.additions(facts("3.50.2", "3.8.18")))
     assert "spaces" in requirements(compat.additions(facts("3.50.2", "3.10.13", imports=("spaces",))))
-    assert "spaces<0.29" in requirements(compat.constraints(facts("4.0.2")))
+    assert "spaces>=0.29" in requirements(compat.constraints(facts("3.29.0")))
+    assert "spaces" in compat.undated()
 
 
 @pytest.mark.parametrize(
