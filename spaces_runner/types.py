@@ -301,7 +301,7 @@ class Progress:
     step: Step
     done: int
     total: int | None
-    unit: str  # "bytes", "objects", "packages", "modules"
+    unit: str  # "bytes", "objects", "packages", "modules", "attempts"
     what: str = ""  # of the step, where it does more than one thing: "compiling 76 packages", a model's name
 
 

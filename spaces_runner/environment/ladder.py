@@ -22,6 +22,7 @@ from spaces_runner.environment.request import Request, Wishes, dated_first, make
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.types import Finding, Resolution, ResolvedHow, SpaceSpec, Step
 
+RUNGS = 4
 Ask = Callable[[Request, bool], Answer]  # for a Python; whether from wheels alone
 
 
@@ -141,14 +142,15 @@ class Climb:
         name = "today's packages, without the compatibility limits"
         self._note(name)
         answer = ask(self._question(self.request.relaxed(self.wishes)), self.shop)
-        finding = told.relaxed(self._reasons())
+        finding = told.relaxed(self.wishes, self._reasons())
         yield Attempt(name=name, how=ResolvedHow.JOINT, answer=answer, findings=(finding,))
 
     def legacy(self) -> Iterator[Attempt]:
         lines = placed(self.wishes.without_sdk(), self.shop, self.copies)
         moments = dict.fromkeys((None, self._moment()))
         for before in reversed(moments) if dated_first(self.wishes) else moments:
-            name = "the requirements first, then Gradio over them" + (f", of {before[:10]}" if before else "")
+            name = f"the requirements first, then {self.wishes.package.capitalize()} over them"
+            name += f", of {before[:10]}" if before else ""
             self._note(name)
             limits = bounds(before[:10], self.wishes) if before else ()
             question = Question(lines=lines, request=self.request, before=before, bounds=limits)
@@ -159,7 +161,8 @@ class Climb:
     def _note(self, name: str) -> None:
         report = self.shop.report
         report.log(f"Resolving with Python {self.request.python.version}: {name}")
-        report.progress(Step.ENVIRONMENT, len(self.failed) + 1, None, "attempts", what=name)
+        number = len(self.failed) + 1
+        report.progress(Step.ENVIRONMENT, number, max(number, RUNGS), "attempts", what=name)
 
     def _reasons(self) -> tuple[str, ...]:
         """Why what was tried before did not hold."""

@@ -36,7 +36,7 @@ def python_differs(choice: PythonChoice, python: Python) -> Iterator[Finding]:
             code="python-nearest",
             severity=Severity.WARNING,
             message=f"Python {wanted} is not on this machine and could not be fetched; {python.version} is used.",
-            remedy=f"Install it: uv python install {wanted}. It was wanted because: {choice.source}",
+            remedy=f"Install it: uv python install {wanted} (why this one: {choice.source.rstrip('.')}).",
         )
     elif choice.asked and wanted.count(".") == 2 and wanted != python.version:
         yield Finding(
@@ -86,7 +86,7 @@ def overruled(rows: Iterable[Row], wishes: Wishes) -> Iterator[Finding]:
 
 def as_of(before: str, why: str, wishes: Wishes, failed: tuple[str, ...]) -> Finding:
     """`why` the day came first; "" where it came after what `failed`."""
-    reason = why or "Today's packages do not fit together."
+    reason = why or "Today's did not resolve."
     when = "when the Space was last changed" if wishes.committed else f"when {wishes.title} was new"
     return Finding(
         code="resolved-as-of-date",
@@ -121,17 +121,17 @@ def todays(failed: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding(
             code="resolved-today",
             severity=Severity.WARNING,
-            message="The packages are today's: those of the Space's time do not fit together.",
+            message="The packages are today's: those of the Space's time did not resolve.",
             remedy=_PIN,
             lines=failed,
         )
 
 
-def relaxed(failed: tuple[str, ...]) -> Finding:
+def relaxed(wishes: Wishes, failed: tuple[str, ...]) -> Finding:
     return Finding(
         code="resolved-relaxed",
         severity=Severity.WARNING,
-        message="The requirements only fit together without the limits known to be good for this Gradio.",
+        message=f"The requirements only fit together without the limits known to be good for {wishes.title}.",
         remedy="If the app fails, pin versions of the Space's time in requirements.txt.",
         lines=failed,
     )

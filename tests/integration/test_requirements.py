@@ -10,7 +10,7 @@ import pytest
 from spaces_runner.environment import makeshift
 from spaces_runner.errors import PythonMissing, Unresolvable
 from spaces_runner.settings import Settings
-from spaces_runner.types import ResolvedHow, RunOptions, Sdk
+from spaces_runner.types import Progress, ResolvedHow, RunOptions, Sdk
 from tests.support.index import Index, serving
 from tests.support.spaces_env import TinySpace, run_as_space, wheel
 
@@ -89,6 +89,8 @@ def test_a_rung_that_holds_says_why_the_ones_before_did_not(shared_settings: Set
         "Not with today's packages, without the compatibility limits",
     ]
     assert all("pydantic" in line for line in told.lines)
+    attempts = [event for event in space.events if isinstance(event, Progress) and event.unit == "attempts"]
+    assert attempts[0].what == "today's packages"
 
 
 def test_the_requirements_of_pre_requirements_give_way_to_later_ones_as_on_the_hub(shared_settings: Settings) -> None:
