@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from spaces_runner import gpu, looking, lost, removal, secrets, stopping
-from spaces_runner.errors import BadOption, LaunchError, SandboxMissing, UnknownSpace
+from spaces_runner.errors import BadOption, LaunchError, UnknownSpace
 from spaces_runner.job import Job
 from spaces_runner.masking import SHORTEST
-from spaces_runner.sandbox.choice import chosen
+from spaces_runner.sandbox.choice import required
 from spaces_runner.settings import Settings
 from spaces_runner.spawn import start_shim
 from spaces_runner.store import Store, opened
@@ -132,16 +132,8 @@ def prune(settings: Settings, dry_run: bool = False, cache: bool = False) -> dic
 
 
 def _sandbox(ref: SpaceRef, options: RunOptions, settings: Settings) -> Sandbox | None:
-    """What the run is kept in. None where its owner wants none, and for the core, which is the owner's own program."""
-    if ref.kind is RefKind.CORE or not options.sandbox:
-        return None
-    found = chosen(settings)
-    if not found.holds:
-        raise SandboxMissing(
-            f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open) or 'everything'}.",
-            hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
-        )
-    return found
+    """None for the core, too, which is the owner's own program."""
+    return None if ref.kind is RefKind.CORE else required(options, settings)
 
 
 def _of_model(options: RunOptions, settings: Settings) -> dict[str, str]:

@@ -24,6 +24,7 @@ from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
     Checkout,
+    Confinement,
     Environment,
     Finding,
     Gpu,
@@ -125,9 +126,10 @@ def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter
     from spaces_runner import environment
 
     scratch = _scratch(job.settings.space(job.space_id).build)
-    resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
+    under = Confinement(user=job.user, sandbox=job.sandbox)
+    resolution = environment.resolve(spec, checkout, job.options, job.settings, report, under, scratch)
     found += resolution.findings
-    return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
+    return environment.build(resolution, spec, checkout, job.settings, report, under, scratch, job.space_id)
 
 
 def remember(job: Job, checkout: Checkout, made: Preparation) -> None:
@@ -170,10 +172,12 @@ def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
     """The whole plan of a Space. Fetches its files, but for large ones, and resolves its packages; starts nothing.
 
-    Raises what a build would raise, GpuUnavailable before anything is fetched.
+    Raises what a build would raise, SandboxMissing and GpuUnavailable before anything is fetched.
     """
     from spaces_runner import environment
+    from spaces_runner.sandbox.choice import required
 
+    sandbox = required(options, settings)
     gpu.require(options.gpu, settings.visible_gpus)
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=INSPECTION, dir=settings.home_dir) as folder:
@@ -184,8 +188,8 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
             spec = _detect(checkout, options)
         with report.step(Step.ENVIRONMENT):
             scratch = _scratch(Path(folder, "build"))
-            user = inspector(settings)
-            resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
+            under = Confinement(user=inspector(settings), sandbox=sandbox)
+            resolution = environment.resolve(spec, checkout, options, settings, report, under, scratch)
         with report.step(Step.PATCH):
             changes = _patch(target, spec)
     gpus = gpu.inventory(settings.visible_gpus)

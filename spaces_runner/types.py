@@ -196,6 +196,14 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """What the Space's code runs under while it is built. None of both: as the runner itself."""
+
+    user: User | None
+    sandbox: Sandbox | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
     """What of this machine's files a Space may reach: `read` (and run), `write`, and nothing else.
 

@@ -25,7 +25,7 @@ from spaces_runner.environment.workshop import Workshop
 from spaces_runner.errors import BuildError
 from spaces_runner.report import Reporter
 from spaces_runner.settings import ENVIRONMENT_MARK, Settings
-from spaces_runner.types import Checkout, Environment, Resolution, SpaceSpec, Step, User
+from spaces_runner.types import Checkout, Confinement, Environment, Resolution, SpaceSpec, Step
 
 LOCK_TIMEOUT_S = 2 * 3600.0
 FORMAT = "1"  # of an environment: another number builds all of them anew
@@ -46,7 +46,7 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
     checkout: Checkout,
     settings: Settings,
     report: Reporter,
-    user: User | None,
+    under: Confinement,
     scratch: Path,
     space_id: str,
 ) -> Environment:
@@ -55,7 +55,7 @@ def build(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage 
     Raises WheelBuildFailed, PackagesTooLarge or BuildError. Twenty callers at once make one environment: the
     others wait for it.
     """
-    shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, user=user)
+    shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, under=under)
     name = fingerprint(resolution, space_id=space_id, commit=checkout.commit)
     target = settings.environments_dir / name
     reused = _complete(target)

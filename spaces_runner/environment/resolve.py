@@ -13,7 +13,7 @@ from spaces_runner.environment.request import key, make, mentions, read_wishes
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Checkout, Resolution, RunOptions, SpaceSpec, User
+from spaces_runner.types import Checkout, Confinement, Resolution, RunOptions, SpaceSpec
 
 
 def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stage is handed
@@ -22,15 +22,15 @@ def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stag
     options: RunOptions,
     settings: Settings,
     report: Reporter,
-    user: User | None,
+    under: Confinement,
     scratch: Path,
 ) -> Resolution:
     """The exact packages for a Space.
 
-    `scratch` is an empty directory that `user` may enter. Raises BadRequirements, PythonMissing, Unresolvable or
-    WheelBuildFailed. Nothing is installed; source packages may be built, as `user`.
+    `scratch` is an empty directory that all may enter. Raises BadRequirements, PythonMissing, Unresolvable or
+    WheelBuildFailed. Nothing is installed; source packages may be built, `under` that.
     """
-    shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, user=user)
+    shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, under=under)
     wishes = read_wishes(spec, checkout)
     choice = compat.python_for(
         spec, wishes.facts(), needed=wishes.required.lines, near=mentions(spec, checkout), asked=options.python

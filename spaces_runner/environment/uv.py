@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from spaces_runner.ownership import hand_over
+from spaces_runner.sandbox.command import Limits, wrap
+from spaces_runner.sandbox.fence import of_build
 from spaces_runner.sanitize import clean_line
 from spaces_runner.settings import Settings
-from spaces_runner.types import User
+from spaces_runner.types import Confinement, Fence, User
 
 RESOLVE_TIMEOUT_S = 900.0
 INSTALL_TIMEOUT_S = 3600.0
@@ -55,12 +58,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Where a uv call keeps its things and whose it is. `user` None: the runner itself."""
+    """Where a uv call keeps its things, whose it is and what it may reach. `user` None: the runner itself."""
 
     cache: Path
     home: Path
     tmp: Path
     user: User | None = None
+    fence: Fence | None = None
 
 
 def own_room(settings: Settings, scratch: Path) -> Room:
@@ -69,7 +73,7 @@ def own_room(settings: Settings, scratch: Path) -> Room:
     return Room(cache=settings.uv_cache_dir, home=scratch, tmp=scratch)
 
 
-def space_room(scratch: Path, user: User | None) -> Room:
+def space_room(scratch: Path, checkout: Path, under: Confinement, settings: Settings) -> Room:
     """A Space's: a cache, a home and a temporary directory that nobody else ever reads from.
 
     What is built there may be anything, since building runs the Space's code. The three lie side by side in
@@ -79,9 +83,15 @@ def space_room(scratch: Path, user: User | None) -> Room:
     for folder in (cache, home, tmp):
         if not folder.is_dir():
             folder.mkdir(mode=0o755)
-            if user is not None:
-                os.chown(folder, user.uid, user.gid)
-    return Room(cache=cache, home=home, tmp=tmp, user=user)
+            hand_over(folder, under.user)
+    tools = [
+        binary(settings, under.user),
+        settings.pythons_dir,
+        *(Path(folder).parent for folder in settings.python_dirs),
+    ]
+    read, write = (*tools, scratch, checkout), (cache, home, tmp, scratch / "src")
+    fence = of_build(read, write, settings, under.sandbox) if under.sandbox else None
+    return Room(cache=cache, home=home, tmp=tmp, user=under.user, fence=fence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +105,10 @@ class Uv:
 
     def run(self, arguments: tuple[str, ...], timeout_s: float, stdin: str = "") -> Outcome:
         """`uv ARGUMENTS`, read to its end. A call past `timeout_s` is killed with all its children."""
-        user = self.room.user
-        command = (*_leash(user, self.settings), str(binary(self.settings, user)), *arguments)
+        room = self.room
+        command = (str(binary(self.settings, room.user)), *arguments)
         process = subprocess.Popen(
-            command,
+            wrap(command, room.user, room.fence, Limits()),
             env={**environment(self.settings, self.room), **self.variables},
             cwd="/",
             stdin=subprocess.PIPE,
@@ -106,9 +116,6 @@ class Uv:
             stderr=subprocess.PIPE,
             start_new_session=True,
             umask=0o022,
-            user=None if user is None else user.uid,
-            group=None if user is None else user.gid,
-            extra_groups=None if user is None else [],
         )
         return _Watch(process=process, on_line=self.on_line).finish(stdin.encode(), timeout_s)
 
@@ -251,11 +258,3 @@ def open_to_all(path: Path) -> bool:
         return all(parent.stat().st_mode & 0o001 for parent in real.parents)
     except OSError:
         return False
-
-
-def _leash(user: User | None, settings: Settings) -> tuple[str, ...]:
-    """A prefix after which uv ends with the runner, and set-user-id programs give a Space's build nothing."""
-    setpriv = shutil.which("setpriv", path=settings.path)
-    if setpriv is None:
-        return ()
-    return (setpriv, "--pdeathsig", "KILL", *(["--no-new-privs"] if user else []))

@@ -8,20 +8,25 @@ from pathlib import Path
 from spaces_runner.environment.uv import LineSink, Uv, locked_index, own_room, space_room
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Checkout, User
+from spaces_runner.types import Checkout, Confinement, User
 
 _CHECKOUT, _SCRATCH = "@checkout@", "@scratch@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """`scratch` is an empty directory that all may enter and only the runner writes. `user` None: not root."""
+    """`scratch` is an empty directory that all may enter and only the runner writes. `under`: the Space's code."""
 
     settings: Settings
     report: Reporter
     checkout: Checkout
     scratch: Path
-    user: User | None
+    under: Confinement
+
+    @property
+    def user(self) -> User | None:
+        """The Space's; None where the runner is not root."""
+        return self.under.user
 
     def runners(self, on_line: LineSink | None = None) -> Uv:
         """uv as the runner, with the shared cache: never lets a package's code run."""
@@ -34,7 +39,7 @@ class Workshop:
 
     def spaces(self, on_line: LineSink | None = None) -> Uv:
         """uv as the Space's user, with a cache of its own: may run what the Space brings."""
-        room = space_room(self.scratch, self.user)
+        room = space_room(self.scratch, Path(self.checkout.path), self.under, self.settings)
         return Uv(settings=self.settings, room=room, on_line=on_line or self.report.log)
 
     def portable(self, text: str) -> str:

@@ -8,13 +8,27 @@ from hashlib import sha256
 from pathlib import Path
 
 from spaces_runner.codec import decode, encode
+from spaces_runner.errors import SandboxMissing
 from spaces_runner.sandbox.battery import examine
 from spaces_runner.settings import Settings
-from spaces_runner.types import Sandbox
+from spaces_runner.types import RunOptions, Sandbox
+
+
+def required(options: RunOptions, settings: Settings) -> Sandbox | None:
+    """What a Space is kept in; None where its owner wants none. Raises SandboxMissing where nothing holds."""
+    if not options.sandbox:
+        return None
+    found = chosen(settings)
+    if not found.holds:
+        raise SandboxMissing(
+            f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open) or 'everything'}.",
+            hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
+        )
+    return found
 
 
 def chosen(settings: Settings) -> Sandbox:
-    """What Spaces are kept in by here."""
+    """The best that this machine has."""
     path, state = settings.home_dir / "sandbox.json", _state()
     try:
         kept = json.loads(path.read_text())

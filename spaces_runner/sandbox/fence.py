@@ -34,9 +34,7 @@ class Needs:
 def fence(dirs: SpaceDirs, needs: Needs, settings: Settings, sandbox: Sandbox) -> Fence:
     """For the app in `dirs`."""
     interpreter = Path(needs.python).resolve().parents[1]
-    folders = [link.removeprefix("file://") for link in settings.find_links]
-    own = [settings.ca_file] if settings.ca_file else []
-    kept = (interpreter, needs.prefix, settings.models_dir, *folders, *own, *_paths(needs.named, settings))
+    kept = (interpreter, needs.prefix, settings.models_dir, *_sources(settings), *_paths(needs.named, settings))
     write = (dirs.app, dirs.data, dirs.home, dirs.venv, dirs.tmp, dirs.run)
     return Fence(
         read=tuple(dict.fromkeys((*SYSTEM, *map(str, kept)))),
@@ -44,6 +42,22 @@ def fence(dirs: SpaceDirs, needs: Needs, settings: Settings, sandbox: Sandbox) -
         enclosed=sandbox.enclosed,
         filtered=sandbox.filtered,
     )
+
+
+def of_build(read: Iterable[Path | str], write: Iterable[Path], settings: Settings, sandbox: Sandbox) -> Fence:
+    """For what builds a package: the system, what it is told to `read`, its own rooms."""
+    return Fence(
+        read=(*SYSTEM, *map(str, read), *_sources(settings)),
+        write=(*map(str, write), *TEMPORARY),
+        enclosed=sandbox.enclosed,
+        filtered=sandbox.filtered,
+    )
+
+
+def _sources(settings: Settings) -> list[str]:
+    """Folders of packages, and the certificates to trust."""
+    folders = [link.removeprefix("file://") for link in settings.find_links]
+    return [*folders, *([settings.ca_file] if settings.ca_file else [])]
 
 
 def _paths(words: Iterable[str], settings: Settings) -> list[str]:

@@ -112,7 +112,7 @@ def test_the_malicious_space_gets_what_the_table_says(
 ) -> None:
     enclosed, filtered = MEANS[name]
     found = Sandbox(holds=True, enclosed=enclosed, filtered=filtered, open=())
-    monkeypatch.setattr(control, "chosen", lambda _: found)
+    monkeypatch.setattr(choice, "chosen", lambda _: found)
     got = {probe for probe, allowed in tried(space, targets, shared_settings).items() if allowed}
     assert got == {*TABLE["always"]["allowed"], *TABLE[name]["allowed"]}
 

@@ -18,11 +18,13 @@ from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import (
     Checkout,
+    Confinement,
     Environment,
     Event,
     RefKind,
     Resolution,
     RunOptions,
+    Sandbox,
     Sdk,
     SpaceFile,
     SpaceRef,
@@ -32,6 +34,7 @@ from spaces_runner.types import (
 
 ROOT = os.geteuid() == 0
 SPACE_USER = User(uid=61987, gid=61987) if ROOT else None
+UNDER = Confinement(user=SPACE_USER, sandbox=Sandbox(holds=True, enclosed=True, filtered=True, open=()))
 
 
 @dataclass(kw_only=True)
@@ -96,7 +99,7 @@ class TinySpace:
             options or RunOptions(),
             self.settings,
             self.report,
-            SPACE_USER,
+            UNDER,
             self.scratch(),
         )
 
@@ -109,7 +112,7 @@ class TinySpace:
             checkout,
             self.settings,
             self.report,
-            SPACE_USER,
+            UNDER,
             scratch or self.scratch(),
             self.name,
         )

@@ -16,7 +16,7 @@ from spaces_runner.environment.uv import LineSink, Outcome, Uv, own_room
 from spaces_runner.environment.workshop import Workshop
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Checkout, RefKind, Sdk, SpaceRef, SpaceSpec
+from spaces_runner.types import Checkout, Confinement, RefKind, Sdk, SpaceRef, SpaceSpec
 
 UNREACHABLE = (
     "error: Failed to fetch: `https://download.pytorch.org/whl/cu130/torch/`",
@@ -50,6 +50,7 @@ class Shop(Workshop):
         return self.uv
 
 
+NOBODY = Confinement(user=None, sandbox=None)
 Failures = dict[bool, tuple[str, ...] | None]
 
 
@@ -59,7 +60,9 @@ def answer(folder: Path, lines: tuple[str, ...], failures: Failures) -> tuple[An
     log: list[str] = []
     uv = ScriptedUv(settings=settings, room=own_room(settings, folder), on_line=log.append, failures=failures)
     checkout = Checkout(ref=SpaceRef(kind=RefKind.HUB, source="o/n"), commit="c" * 40, path=str(folder))
-    shop = Shop(settings=settings, report=Reporter(log=log.append), checkout=checkout, scratch=folder, user=None, uv=uv)
+    shop = Shop(
+        settings=settings, report=Reporter(log=log.append), checkout=checkout, scratch=folder, under=NOBODY, uv=uv
+    )
     request = Request(
         lines=lines, additions=(), limits=(), constraints=(), prerelease=False, builds=False, own=False,
         python=Python(path=sys.executable, version="3.11.7", prefix=sys.prefix, tag="cpython-311"),
@@ -128,7 +131,7 @@ def test_torch_is_exempted_from_the_day_since_its_index_names_none_and_known_rel
     wishes = read_wishes(spec, checkout)
     request = make(spec, wishes, Python(path=sys.executable, version="3.11.7", prefix=sys.prefix, tag="cpython-311"))
     report = Reporter(log=log.append)
-    shop = Shop(settings=settings, report=report, checkout=checkout, scratch=tmp_path, user=None, uv=uv)
+    shop = Shop(settings=settings, report=report, checkout=checkout, scratch=tmp_path, under=NOBODY, uv=uv)
     question = Question(lines=request.lines, request=request, before="2023-11-20T00:00:00+00:00")
     dated = ask_as_of(question, wishes, shop)
     assert (dated.answer.ok, dated.exempt) == (True, ("torch",)), "numpy is on the index that has dates, too"
