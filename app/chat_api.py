@@ -6,9 +6,10 @@ answer = client.predict("guanaco-7b", "What is the capital of France?", api_name
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -17,7 +18,7 @@ from gradio.events import api as register
 from app.inference.types import Delta, Message, Role
 from app.playground.client import ChatRequest
 from app.playground.errors import PlaygroundError
-from app.playground.pace import interval
+from app.playground.pace import SLOWEST_S, interval
 from app.playground.playground import Playground
 from app.tabs.chat.visitor import name_of
 
@@ -45,16 +46,39 @@ def build(playground: Playground) -> None:
 
 
 async def _growing(playground: Playground, asked: ChatRequest) -> AsyncGenerator[str, None]:
-    """The text so far, on the clock of all answers, and in the end as it is then."""
-    text, told, due = "", "", time.monotonic()
-    async with aclosing((await playground.core.client()).chat(asked)) as events:
-        async for event in events:
-            text += event.text if isinstance(event, Delta) else ""
-            if text != told and time.monotonic() >= due:
-                yield text
-                told, due = text, time.monotonic() + interval(playground.answers.count)
-    if text != told:
-        yield text
+    """The text so far whenever there is more, on the clock of all answers, and in the end as it is then.
+
+    At least once in SLOWEST_S, though nothing is new: Gradio notices at a yield alone that a client has left.
+    """
+    written = Written()
+    reading = asyncio.create_task(written.read(playground, asked))
+    told, quiet = "", 0.0
+    try:
+        while not reading.done():
+            if written.text != told or quiet >= SLOWEST_S:
+                told, quiet = written.text, 0.0
+                yield told
+            pause = interval(playground.answers.count)
+            await asyncio.wait({reading}, timeout=pause)
+            quiet += pause
+        await reading
+        yield written.text
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+@dataclass(slots=True)
+class Written:
+    """What has come of an answer."""
+
+    text: str = ""
+
+    async def read(self, playground: Playground, asked: ChatRequest) -> None:
+        """To its end; cancelled, the core is told at once. Raises PlaygroundError."""
+        async with aclosing((await playground.core.client()).chat(asked)) as events:
+            async for event in events:
+                self.text += event.text if isinstance(event, Delta) else ""
 
 
 def _messages(message: str, history: Any, system: str) -> list[Message]:

@@ -6,11 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from app.inference.types import Queued
 from spaces_runner import core as core_service
 from spaces_runner.settings import Settings
 from tests.browser.pages import SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
@@ -271,6 +273,21 @@ def test_a_guests_programs_have_two_answers_at_once(server: WebServer, service: 
         job.cancel()
     until(lambda: all(request.id in service.cancelled for request in asked), 20)
     assert guest.predict("guanaco-7b", "a fourth", api_name="/chat") == "You said **a fourth**."
+
+
+def test_a_program_that_leaves_is_noticed_before_the_first_word(server: WebServer, service: ScriptedService) -> None:
+    """While its request waits, so that nothing comes that could not be delivered."""
+    scripted, before = service.script, len(service.requests)
+    service.script = lambda request: [Queued(position=2), 60.0]
+    try:
+        with httpx.Client(base_url=f"{server.url}/gradio_api/call/chat", timeout=SLOW_MS / 1000) as program:
+            event = program.post("", json={"data": ["guanaco-7b", "hello", None, ""]}).json()["event_id"]
+            with program.stream("GET", f"/{event}") as told:
+                assert next(told.iter_lines()) == "event: generating"
+                until(lambda: len(service.requests) == before + 1, 20)
+        until(lambda: service.requests[before].id in service.cancelled, 5)
+    finally:
+        service.script = scripted
 
 
 def test_the_pages_own_core_is_started_and_answers(
