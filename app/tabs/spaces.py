@@ -13,6 +13,8 @@ from typing import Any
 import gradio as gr
 
 from app.desk import Desk
+from app.machine import environments
+from app.machine.environments import EnvironmentSize
 from app.machine.machine import Machine
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground
@@ -166,7 +168,8 @@ class Wiring:
                 steps = timeline.render(timeline.Timeline().after(heard), time.time())
                 yield (steps or '<p class="sr-quiet">Looking…</p>', "", gr.Accordion(visible=False), "", gr.skip())
                 await asyncio.wait({work}, timeout=INSPECT_EVERY_S)
-            yield _plan(work.result())
+            found = work.result()
+            yield _plan(found, await asyncio.to_thread(environments.measure, found, self.desk.settings))
         except RunnerError as error:
             yield problem.render(error.info), "", gr.Accordion(visible=False), "", gr.skip()
 
@@ -277,10 +280,10 @@ def _current(statuses: tuple[SpaceStatus, ...], chosen: str | None) -> SpaceStat
     return next((status for status in statuses if status.id == chosen), statuses[0] if statuses else None)
 
 
-def _plan(inspection: Inspection) -> tuple[Any, ...]:
+def _plan(inspection: Inspection, environment: EnvironmentSize) -> tuple[Any, ...]:
     shown = diff_view.render(inspection.patch.diff)
     count = len(inspection.patch.files)
     files = "1 file" if count == 1 else f"{count} files"
     label = f"What is changed in its source: {files}" if count else "What is changed in its source: nothing"
-    card = inspection_view.render(inspection)
+    card = inspection_view.render(inspection, environment)
     return "", card, gr.Accordion(label=label, visible=True), shown, gr.Dropdown(choices=list(inspection.spec.secrets))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from app.machine.environments import EnvironmentSize
 from app.views.remedy import secret_field
 from app.views.text import escape, findings
 from spaces_runner.format import size
@@ -16,11 +17,13 @@ _HOW = {
 }
 
 
-def render(inspection: Inspection) -> str:
+def render(inspection: Inspection, environment: EnvironmentSize) -> str:
     spec, checkout = inspection.spec, inspection.checkout
     title = escape(spec.title or checkout.ref.name)
     emoji = f'<span class="sr-emoji" aria-hidden="true">{escape(spec.emoji)}</span>' if spec.emoji else ""
-    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(inspection) if value)
+    facts = "".join(
+        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(inspection, environment) if value
+    )
     return (
         f'<article class="sr-card"><h2>{emoji}{title}</h2>'
         f'<p class="sr-quiet">{escape(checkout.ref)} at {escape(checkout.commit[:12])}. Nothing was started.</p>'
@@ -44,7 +47,7 @@ def _names(message: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", message) is not None
 
 
-def _facts(inspection: Inspection) -> list[tuple[str, str]]:
+def _facts(inspection: Inspection, environment: EnvironmentSize) -> list[tuple[str, str]]:
     spec, resolution = inspection.spec, inspection.resolution
     missing = ", ".join(f"<code>{escape(name)}</code>" for name in spec.secrets)
     return [
@@ -53,6 +56,7 @@ def _facts(inspection: Inspection) -> list[tuple[str, str]]:
         ("App file", f"<code>{escape(spec.app_file)}</code>"),
         ("Size", _size(inspection)),
         ("Environment", _environment(inspection)),
+        ("Size of the environment", _room(inspection, environment)),
         ("Secrets it reads", missing),
         ("Debian packages", escape(", ".join(spec.packages))),
         ("Models", escape(", ".join(spec.models[:6]))),
@@ -76,3 +80,13 @@ def _environment(inspection: Inspection) -> str:
     ready = "stands already" if inspection.environment_ready else "will be built"
     dated = f" ({escape(resolution.exclude_newer[:10])})" if resolution.exclude_newer else ""
     return f"{len(resolution.packages)} packages, {_HOW[resolution.how]}{dated}; {ready}"
+
+
+def _room(inspection: Inspection, environment: EnvironmentSize) -> str:
+    if inspection.environment_ready:
+        return f"{size(environment.disk)} on disk"
+    if not environment.fetched:
+        return "not known before its first launch"
+    packages = "1 package says" if environment.unknown == 1 else f"{environment.unknown} packages say"
+    rest = f", and {packages} no size" if environment.unknown else ""
+    return f"up to {size(environment.fetched)} to fetch{rest}; on disk it is larger"

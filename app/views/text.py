@@ -68,11 +68,16 @@ def lines(content: Iterable[str], label: str) -> str:
 
 
 def findings(found: Iterable[Finding]) -> str:
-    """A list of findings, each once, problems first."""
+    """A list of findings, each once, problems first; without what matters to nobody on this machine."""
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    unique = sorted(dict.fromkeys(found), key=lambda finding: order[finding.severity])
+    unique = sorted(dict.fromkeys(filter(_matters, found)), key=lambda finding: order[finding.severity])
     items = "".join(_finding(finding) for finding in unique)
     return f'<ul class="sr-findings">{items}</ul>' if items else ""
+
+
+def _matters(finding: Finding) -> bool:
+    """Which build of torch it is makes no difference without a GPU, and then the finding is a note only."""
+    return finding.code != "torch-index-unreachable" or finding.severity is not Severity.INFO
 
 
 def _finding(finding: Finding) -> str:

@@ -12,8 +12,6 @@ from spaces_runner.types import (
     Event,
     Exited,
     Failed,
-    Finding,
-    Found,
     Progress,
     Stage,
     StageChanged,
@@ -45,10 +43,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The steps of the newest run of a Space, folded from its events."""
+    """The steps of the newest run of a Space, folded from its events. What was found on the way is its status's."""
 
     rows: dict[Step, Row] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
 
     def after(self, events: Iterable[Event]) -> Timeline:
         """This timeline with `events` added, oldest first."""
@@ -70,8 +67,6 @@ class Timeline:
                 begun = event.at - event.seconds
                 done = Row(state=State.DONE, begun=begun, seconds=event.seconds, note=event.note)
                 return self._with(event.step, done)
-            case Found():
-                return replace(self, findings=(*self.findings, event.finding))
             case Failed():
                 return self._ended(event.at, State.FAILED)
             case StageChanged():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from app import forms
+from app.machine.environments import EnvironmentSize
 from app.views import diff, inspection, log, problem, spaces, text, timeline
 from spaces_runner.types import (
     Checkout,
@@ -91,7 +93,7 @@ class _Reader(HTMLParser):
         problem.render(ERROR),
         spaces.render((STATUS,), None, 0.0),
         spaces.detail(STATUS, 0.0),
-        inspection.render(INSPECTION),
+        inspection.render(INSPECTION, EnvironmentSize()),
         text.findings((FINDING,)),
         timeline.render(
             timeline.Timeline().after((StepFinished(at=2.0, step=Step.CLONE, seconds=1.0, note=HOSTILE),)), 3.0
@@ -114,9 +116,29 @@ def test_links_open_apart_and_lead_to_the_web_only() -> None:
 
 
 def test_an_inspection_says_what_would_happen() -> None:
-    shown = _Reader(inspection.render(INSPECTION)).text
+    shown = _Reader(inspection.render(INSPECTION, EnvironmentSize())).text
     for words in ("2.0 MB", "3.10.1", "2 packages", "of the time it was written (2023-04-05)", "will be built"):
         assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("ready", "found", "words"),
+    [
+        (True, EnvironmentSize(disk=412_000_000), "412.0 MB on disk"),
+        (False, EnvironmentSize(fetched=98_000_000), "up to 98.0 MB to fetch; on disk it is larger"),
+        (False, EnvironmentSize(fetched=98_000_000, unknown=2), "98.0 MB to fetch, and 2 packages say no size"),
+        (False, EnvironmentSize(unknown=2), "not known before its first launch"),
+    ],
+)
+def test_an_inspection_says_how_large_the_environment_is(ready: bool, found: EnvironmentSize, words: str) -> None:
+    assert words in _Reader(inspection.render(replace(INSPECTION, environment_ready=ready), found)).text
+
+
+@pytest.mark.parametrize(("severity", "shown"), [(Severity.INFO, False), (Severity.WARNING, True)])
+def test_where_torch_came_from_is_told_where_there_is_a_gpu(severity: Severity, shown: bool) -> None:
+    """The finding is a note where there is none."""
+    found = Finding(code="torch-index-unreachable", severity=severity, message="Out of reach.", remedy="Allow it.")
+    assert ("Out of reach." in text.findings((found,))) is shown
 
 
 def test_a_failure_shows_stage_step_cause_and_remedy() -> None:
