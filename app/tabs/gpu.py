@@ -91,23 +91,23 @@ class Wiring:
     def connect(self, page: gr.Blocks, rooms: gr.Tabs) -> None:
         panel, fresh = self.panel, [self.panel.wanted, self.panel.shown]
         rooms.select(self.turn, fresh, [panel.timer, *panel.live], queue=False, **_QUIET)
-        page.load(self.arrive, None, panel.timer, queue=False, **_QUIET)
+        page.load(self.arrive, fresh, [panel.timer, *panel.live], queue=False, **_QUIET)
         panel.timer.tick(self.refresh, fresh, panel.live, queue=False, **_QUIET)
         panel.wanted.change(self.refresh, fresh, panel.live, queue=False, trigger_mode="always_last", **_QUIET)
         panel.models.click(self.act, None, panel.problem, concurrency_limit=None, **_QUIET).then(
             self.refresh, fresh, panel.live, queue=False, **_QUIET
         )
 
-    async def arrive(self, request: gr.Request) -> gr.Timer:
+    async def arrive(self, wanted: float | None, shown: dict[str, str], request: gr.Request) -> tuple[Any, ...]:
         """The clock goes on a page that was opened at this tab."""
-        here = request.query_params.get("tab") == ID
-        if here:
-            self.playground.core.wake()
-        return gr.Timer(active=here)
+        return await self._turned(wanted, shown, here=request.query_params.get("tab") == ID)
 
     async def turn(self, wanted: float | None, shown: dict[str, str], event: gr.SelectData) -> tuple[Any, ...]:
         """The clock goes while the tab is open, and only then."""
-        if event.value != TITLE:
+        return await self._turned(wanted, shown, here=event.value == TITLE)
+
+    async def _turned(self, wanted: float | None, shown: dict[str, str], *, here: bool) -> tuple[Any, ...]:
+        if not here:
             return (gr.Timer(active=False), *[gr.skip()] * len(self.panel.live))
         self.playground.core.wake()
         return (gr.Timer(active=True), *await self.refresh(wanted, shown))

@@ -44,7 +44,9 @@ class Overview:
 
     def _look(self) -> Seen:
         at, statuses = self.clock(), self.desk.spaces()
-        return Seen(at=at, statuses=statuses, used=self._used(statuses))
+        seen = Seen(at=at, statuses=statuses, used=self._used(statuses))
+        self.machine.glance()  # the tab of the machine has something to show, whenever it is opened
+        return seen
 
     def _used(self, statuses: tuple[SpaceStatus, ...]) -> dict[str, str]:
         apps = {status.id: status.pid for status in statuses if status.pid is not None}

@@ -45,7 +45,9 @@ def _place(at: float, share: float, end: float) -> str:
 
 
 def _lines(series: Sequence[tuple[float, float]], end: float, kind: str) -> str:
-    drawn = (" ".join(_place(at, share, end) for at, share in run) for run in _runs(series))
+    """A single moment is a dot: a line of no length, with round ends."""
+    runs = (run * 2 if len(run) == 1 else run for run in _runs(series))
+    drawn = (" ".join(_place(at, share, end) for at, share in run) for run in runs)
     return "".join(f'<polyline class="{kind}" points="{line}"/>' for line in drawn)
 
 

@@ -174,6 +174,23 @@ def test_the_machine_is_looked_at_once_a_second_and_remembers_minutes(worker: su
     assert [point.at for point in machine.memory_over_time()] == [1002.0, 1302.0]
 
 
+def test_glances_fill_the_time_in_which_nobody_looked(worker: subprocess.Popen[bytes]) -> None:
+    now = [1000.0]
+    machine = Machine(cards=Cards(nvml), clock=lambda: now[0])
+    for _ in range(12):
+        machine.glance()
+        now[0] += 1.0
+    assert [point.at for point in machine.memory_over_time()] == [1000.0, 1005.0, 1010.0]
+    assert [point.at for point in machine.card_over_time("GPU-0")] == [1000.0, 1005.0, 1010.0]
+    assert machine.usage(worker.pid) is None  # for which all processes are looked at
+    looked = machine.look()
+    assert machine.usage(worker.pid) is not None
+    machine.glance()
+    now[0] += 0.5
+    assert machine.look() is looked
+    assert [point.at for point in machine.memory_over_time()] == [1000.0, 1005.0, 1010.0, 1012.0]
+
+
 def gpu(index: int, name: str) -> Gpu:
     return Gpu(index=index, uuid=f"GPU-{index}", name=name, total_bytes=1, free_bytes=1)
 

@@ -84,6 +84,7 @@ def test_a_plot_leaves_out_what_is_not_known_and_stays_in_its_frame() -> None:
     assert plot.render([], "load") == ""
     apart = plot.render([Point(at=0.0, memory=0.1, load=0.1), Point(at=60.0, memory=0.1, load=0.1)], "load")
     assert apart.count('<polyline class="sr-load"') == 2  # nobody looked in between
+    assert 'points="480.0,90.0 480.0,90.0"' in apart  # a dot
 
 
 def test_what_has_to_go_is_said_with_how() -> None:
