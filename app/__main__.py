@@ -13,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 
 from app import platforms
+from app.guests import ANSWERS, MESSAGES, GuestLimits
 from app.hosts import Hosts
-from app.listening import EVERYWHERE, ServerOptions, bind, known_hosts, stored_token
+from app.listening import EVERYWHERE, ModelOptions, ServerOptions, bind, known_hosts, stored_token
 from app.platforms import Proxy
 from app.playground.core import Place
 from spaces_runner import looking
@@ -52,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
         allow_hosts=tuple(chosen.allow_host),
         examples=ROOT / "examples",
         private=chosen.private,
-        core=Place(url=chosen.core, token=os.environ.get(CORE_TOKEN, "")) if chosen.core else None,
+        core=ModelOptions(
+            place=Place(url=chosen.core, token=os.environ.get(CORE_TOKEN, "")) if chosen.core else None,
+            guests=GuestLimits(answers=chosen.guest_answers, messages=chosen.guest_messages),
+        ),
     )
     try:
         hosts = known_hosts(options)
@@ -140,6 +144,20 @@ def _parser() -> argparse.ArgumentParser:
         "--private", action="store_true", help="no guests: without the token there is nothing but the sign-in"
     )
     parser.add_argument(
+        "--guest-answers",
+        type=_count,
+        default=ANSWERS,
+        metavar="N",
+        help=f"how many answers are written for all guests together at once (default: {ANSWERS})",
+    )
+    parser.add_argument(
+        "--guest-messages",
+        type=_count,
+        default=MESSAGES,
+        metavar="N",
+        help=f"how many messages all guests together send in a minute (default: {MESSAGES})",
+    )
+    parser.add_argument(
         "--core",
         metavar="URL",
         help=f"take the models from a server that runs already, with the token in {CORE_TOKEN} "
@@ -158,6 +176,13 @@ def _parser() -> argparse.ArgumentParser:
         help="answer to this host name, too, for example gpu.lan or https://gpu.example.org (may be repeated)",
     )
     return parser
+
+
+def _count(text: str) -> int:
+    """A number of at least one; less would be --private."""
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1; --private lets no guests in")
+    return int(text)
 
 
 def _say(line: str) -> None:

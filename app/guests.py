@@ -9,11 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from app.hosts import Host
+from app.playground.errors import TooFast
+from app.playground.playground import GUEST_RATE
 from app.playground.rates import Rate, Rates
 
 DAYS = 30
+ANSWERS, MESSAGES = 16, 120  # of all guests together, unless the owner says otherwise
+AGAIN_S = 10.0  # an answer may end sooner or later; nobody knows
 _BADGE = re.compile(r"[A-Za-z0-9_-]{43}")
 UPLOAD = "/gradio_api/upload"
 _READ = re.compile(
@@ -23,6 +29,41 @@ _READ = re.compile(
     r"|call/chat/[0-9a-f]+|file=/.+))"
 )
 _WRITE = re.compile(r"/gradio_api/(queue/join|run/predict|cancel|reset|upload|call/chat)/?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestLimits:
+    """What all guests get together: `answers` under way at once, and `messages` a minute."""
+
+    answers: int = ANSWERS
+    messages: int = MESSAGES
+
+
+def _nobody() -> int:
+    return 0
+
+
+@dataclass(slots=True)
+class Crowd(Rates):
+    """Beside the rates: no more than `most` answers at once. `busy`: how many are being written for guests now.
+
+    A name costs a guest nothing, so what each may have at once protects nobody: many names of one link could.
+    """
+
+    most: int = ANSWERS
+    busy: Callable[[], int] = field(default=_nobody)
+
+    def take(self, guest: str) -> None:
+        """Raises TooFast, and counts nothing, where too many are being answered or `guest` comes too soon."""
+        if self.busy() >= self.most:
+            raise TooFast("The models answer as many guests already as may be answered at once.", retry_after=AGAIN_S)
+        Rates.take(self, guest)
+
+
+def crowd(limits: GuestLimits, busy: Callable[[], int]) -> Crowd:
+    """Half of a minute's messages may come at once."""
+    together = Rate(burst=max(1, limits.messages // 2), per_minute=limits.messages)
+    return Crowd(each=GUEST_RATE, together=together, most=limits.answers, busy=busy)
 
 
 def may(method: str, path: str) -> bool:

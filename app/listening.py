@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.guests import GuestLimits
 from app.hosts import Hosts
 from app.platforms import Proxy
 from app.playground.core import Place
@@ -16,6 +17,14 @@ from spaces_runner.settings import Settings
 
 PORTS_TRIED = 100
 EVERYWHERE = ("0.0.0.0", "::", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which core answers, and how much of it guests get. `place`: one that runs already; None: found, or started."""
+
+    place: Place | None = None
+    guests: GuestLimits = field(default_factory=GuestLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +39,7 @@ class ServerOptions:
     examples: Path | None = None
     private: bool = False  # no guests
     proxy: Proxy | None = None  # of the platform, where a public link is wished for
-    core: Place | None = None  # models' server that runs already; None: found, or started, when it is needed
+    core: ModelOptions = field(default_factory=ModelOptions)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -6,8 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+from app import guests
+from app.listening import ModelOptions
 from app.playground.answers import Answers
-from app.playground.conversations import Conversations
+from app.playground.conversations import OWNER, Conversations
 from app.playground.core import Core, Find, Place, Seek
 from app.playground.errors import CoreAway
 from app.playground.playground import Playground
@@ -18,11 +20,14 @@ from spaces_runner.settings import Settings
 ROOT = Path(__file__).parents[1]
 
 
-def playground(settings: Settings, place: Place | None) -> Playground:
-    """`place`: a core that runs already; without it this machine's own is found, or started, at the first need."""
+def playground(settings: Settings, options: ModelOptions) -> Playground:
+    """Without a core that runs already, this machine's own is found, or started, at the first need."""
     conversations = Conversations(settings.home_dir / "page" / "conversations.db")
+    place = options.place
     core = Core(find=lambda: place) if place else Core(find=_own(settings), seek=_running(settings))
-    return Playground(core, conversations, Answers(core, conversations))
+    answers = Answers(core, conversations)
+    rates = guests.crowd(options.guests, lambda: answers.count - answers.of(OWNER))
+    return Playground(core, conversations, answers, rates)
 
 
 def _own(settings: Settings) -> Find:
