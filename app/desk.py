@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from app import models
 from app.share import LinkState, PageLink
 from app.views.timeline import Timeline
 from spaces_runner import control, logfile, looking, ref, runner, stopping
@@ -55,9 +56,12 @@ class Desk:
         """Start what `text` names, and its status as it begins. Raises RunnerError.
 
         By a `name` of its own, the same Space runs once more beside the others.
-        What was mistyped before has been seen on the page by now, and goes.
+        What was mistyped before has been seen on the page by now, and goes. A Space that is to have a model of this
+        machine's waits until their server runs.
         """
         where = ref.parse(text, self.settings)
+        if options.model:
+            models.start(self.settings)
         for status in looking.statuses(self.settings):
             control.forget_if_never_was(status, self.settings)
         request = control.Request(ref=where, options=options, secrets=secrets, name=name)

@@ -61,6 +61,7 @@ class Filled:
     python: str = ""
     app_args: str = ""
     environment: str = ""
+    model: str = ""  # of the core, for the Space to call: NAME, or NAME=VARIABLE
 
 
 def options(filled: Filled, secret_names: tuple[str, ...] = ()) -> RunOptions:
@@ -73,4 +74,5 @@ def options(filled: Filled, secret_names: tuple[str, ...] = ()) -> RunOptions:
         secret_names=secret_names,
         app_args=arguments(filled.app_args),
         refresh=filled.refresh,
+        model=filled.model.strip() or None,
     )

@@ -30,11 +30,15 @@ def playground(settings: Settings, options: ModelOptions) -> Playground:
     return Playground(core, conversations, answers, rates)
 
 
+def start(settings: Settings) -> service.CoreStatus:
+    """This machine's own core, which is started where it does not run. Raises RunnerError."""
+    return service.ensure(settings, service.Command(python=sys.executable, root=str(ROOT), environ=os.environ))
+
+
 def _own(settings: Settings) -> Find:
     def find() -> Place:
-        command = service.Command(python=sys.executable, root=str(ROOT), environ=os.environ)
         try:
-            found = service.ensure(settings, command)
+            found = start(settings)
         except RunnerError as error:
             raise CoreAway(f"The models' server could not be started: {error.message}", hint=error.hint) from error
         return Place(url=found.url or "", token=found.token or "")

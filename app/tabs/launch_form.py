@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app import forms
+from app.playground import offer
 from spaces_runner.types import RunOptions
 
 Secrets = dict[str, str]
@@ -26,6 +27,8 @@ class OptionFields:
     python: gr.Textbox
     app_args: gr.Textbox
     environment: gr.Textbox
+    model: gr.Dropdown
+    address: gr.Textbox
     secret_name: gr.Dropdown
     secret_value: gr.Textbox
     secrets: gr.State
@@ -44,6 +47,7 @@ class OptionFields:
             python=values[self.python] or "",
             app_args=values[self.app_args] or "",
             environment=values[self.environment] or "",
+            model=with_variable(values[self.model] or "", values[self.address] or ""),
         )
         return forms.options(filled, tuple(kept)), kept
 
@@ -70,6 +74,11 @@ class LaunchForm:
 def with_secret(name: str | None, value: str, secrets: Secrets) -> Secrets:
     """`secrets` and the one that is typed in, if one is. Raises FormError."""
     return {**secrets, forms.variable_name(name or ""): value} if value else dict(secrets)
+
+
+def with_variable(model: str, variable: str) -> str:
+    """A model for the Space and, where one is named, the variable that gets its address. Raises FormError."""
+    return f"{model}={forms.variable_name(variable)}" if model and variable.strip() else model
 
 
 def build(examples: Path | None) -> LaunchForm:
@@ -115,6 +124,14 @@ def _options() -> OptionFields:
     environment = gr.Textbox(
         "", label="Variables", info="One NAME=value a line", lines=2, placeholder="MODEL_ID=owner/model"
     )
+    with gr.Row():
+        model = gr.Dropdown(
+            [("None", ""), *((card.title, name) for name, card in offer.cards().items())], value="", filterable=False,
+            label="Local model", info="For a Space that asks a TGI server: it asks this machine's models instead",
+            min_width=140, elem_id="launch-model",
+        )  # fmt: skip
+        address = _line("Variable for the model's address", "The one that the Space reads it from; the token goes "
+                        "into API_TOKEN", placeholder="API_URL", elem_id="launch-address")  # fmt: skip
     with gr.Row(equal_height=True):
         secret_name = gr.Dropdown(
             [], label="Secret", info="Kept apart, never in a log", allow_custom_value=True, value=None, min_width=140,
@@ -131,6 +148,8 @@ def _options() -> OptionFields:
         python=python,
         app_args=app_args,
         environment=environment,
+        model=model,
+        address=address,
         secret_name=secret_name,
         secret_value=secret_value,
         secrets=gr.State({}),

@@ -173,15 +173,19 @@ class Wiring:
         except RunnerError as error:
             yield problem.render(error.info), "", gr.Accordion(visible=False), "", gr.skip()
 
-    async def launch(self, values: Values) -> tuple[Any, ...]:
+    async def launch(self, values: Values) -> AsyncIterator[tuple[Any, ...]]:
         """Start a Space and show it."""
+        unchanged = [gr.skip()] * 6
         try:
             options, secrets = self.form.options.read(values)
             name = self.form.options.named(values)
+            if options.model:
+                yield '<p class="sr-quiet" role="status">Starting the models\' server…</p>', *unchanged
             status = await asyncio.to_thread(self.desk.launch, values[self.form.text], options, secrets, name)
         except RunnerError as error:
-            return problem.render(error.info), *[gr.skip()] * 6
-        return "", "", gr.Accordion(visible=False), status.id, "", {}, ""
+            yield problem.render(error.info), *unchanged
+            return
+        yield "", "", gr.Accordion(visible=False), status.id, "", {}, ""
 
     async def act(self, event: gr.EventData) -> tuple[Any, Any, Any]:
         """A button of a card: show, preview, stop, restart or remove its Space."""

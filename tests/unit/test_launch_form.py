@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from app.forms import FormError
 from app.tabs import launch_form, spaces
 from app.tabs.launch_form import LaunchForm
 
@@ -35,6 +36,26 @@ def test_a_state_that_is_listened_to_is_changed_in_the_queue_alone() -> None:
 def test_an_empty_name_is_none(form: LaunchForm, typed: str | None, name: str | None) -> None:
     assert form.options.named({form.options.name: typed}) == name
     assert form.options.name in form.inputs
+
+
+@pytest.mark.parametrize(
+    ("model", "variable", "asked"),
+    [
+        ("", "", None),
+        (None, None, None),
+        ("", "API_URL", None),
+        ("guanaco-7b", "", "guanaco-7b"),
+        ("guanaco-7b", " MY_URL ", "guanaco-7b=MY_URL"),
+    ],
+)
+def test_a_local_model_goes_to_the_space_by_its_variable(
+    form: LaunchForm, model: str | None, variable: str | None, asked: str | None
+) -> None:
+    fields = form.options
+    unwritten = dict.fromkeys(fields.all, "") | {fields.share: True, fields.refresh: False, fields.secrets: {}}
+    assert fields.read({**unwritten, fields.model: model, fields.address: variable})[0].model == asked
+    with pytest.raises(FormError, match="cannot be the name"):
+        fields.read({**unwritten, fields.model: "guanaco-7b", fields.address: "MY URL"})
 
 
 @pytest.fixture
