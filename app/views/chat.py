@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.inference.types import Loading, Queued, Started
 from app.playground.client import Model
@@ -73,35 +73,52 @@ def speeds(known: Sequence[Speed], here: str) -> str:
     return f'<p class="sr-quiet">Speed so far: {"; ".join(parts)}</p>' if parts else ""
 
 
-def listing(headings: Iterable[Heading], chosen: Conversation | None, now: float, searched: bool) -> str:
-    """The conversations as a list of buttons, and what can be done with the one that is open."""
-    rows = "".join(_row(heading, chosen is not None and heading.id == chosen.id, now) for heading in headings)
+def listing(
+    headings: Iterable[Heading],
+    chosen: Conversation | None,
+    now: float,
+    searched: bool,
+    files: Mapping[str, str] | None = None,
+) -> str:
+    """The conversations as a list of buttons, and what can be done with the one that is open.
+
+    `files`: the conversations that the open one is saved as, by what each is called; itself alone where none are said.
+    """
+    saved = files or ({"": chosen.id} if chosen else {})
+    rows = "".join(_row(each, chosen is not None and each.id == chosen.id, now, saved) for each in headings)
     if not rows:
         return f'<p class="sr-quiet">{"Nothing found." if searched else "No conversation yet."}</p>'
     return f'<ul class="sr-talks" aria-label="Conversations">{rows}</ul>'
 
 
-def _row(heading: Heading, current: bool, now: float) -> str:
+def _row(heading: Heading, current: bool, now: float, files: Mapping[str, str]) -> str:
     name = escape(heading.title or "Untitled")
     mark = ' aria-current="true"' if current else ""
+    actions = _actions(heading, files) if current else ""
     return (
         f'<li class="sr-talk"{mark}><button class="sr-name" {_data("open", heading)}>{name}</button>'
-        f'<span class="sr-quiet">{since(heading.updated, now)} ago</span>{_actions(heading) if current else ""}</li>'
+        f'<span class="sr-quiet">{since(heading.updated, now)} ago</span>{actions}</li>'
     )
 
 
-def _actions(heading: Heading) -> str:
+def _actions(heading: Heading, files: Mapping[str, str]) -> str:
     name = escape(heading.title or "Untitled")
-    place = f"/conversations/{escape(heading.id)}"
     buttons = "".join(
         f'<button class="sr-button" aria-label="{label} {name}" {_data(action, heading)}>{label}</button>'
         for action, label in (("rename", "Rename"), ("delete", "Delete"))
     )
-    links = "".join(
-        f'<a class="sr-button" href="{place}.{kind}" download aria-label="Save {name} as {label}">{label}</a>'
-        for kind, label in (("md", "Markdown"), ("json", "JSON"))
-    )
+    links = "".join(_link(part, talk, kind, name) for part, talk in files.items() for kind in ("md", "json"))
     return f'<div class="sr-actions">{buttons}{links}</div>'
+
+
+def _link(part: str, talk: str, kind: str, name: str) -> str:
+    """`part`: which half of a comparison it is, "" where it is a whole conversation."""
+    label = {"md": "Markdown", "json": "JSON"}[kind]
+    shown, said = (f"{part}: {label}", f"{part} of {name}") if part else (label, name)
+    return (
+        f'<a class="sr-button" href="/conversations/{escape(talk)}.{kind}" download '
+        f'aria-label="Save {said} as {label}">{shown}</a>'
+    )
 
 
 def _data(action: str, heading: Heading) -> str:
@@ -138,6 +155,11 @@ def offered(models: Iterable[Model]) -> str:
 def problem(sentence: str) -> str:
     """What a person did that cannot be done."""
     return f'<section class="sr-problem" role="alert"><p>{escape(sentence)}</p></section>' if sentence else ""
+
+
+def remark(sentence: str) -> str:
+    """What is good to know of what was just done."""
+    return f'<p class="sr-quiet" role="status">{escape(sentence)}</p>' if sentence else ""
 
 
 def _count(number: int, what: str) -> str:

@@ -51,7 +51,7 @@ class Chats:
             self.playground.core.wake()
             return look(before, request)
 
-        told = [seen, offered, *self.notices, *(each.speed for each in self.parameters)]
+        told: list[Any] = [seen, offered, *self.notices, *(each.speed for each in self._timed)]
         page.load(wake if at_once else look, seen, told, queue=False, **QUIET)
         for panel in self.panels:
             page.load(panel.arrive, None, panel.arrivals, concurrency_limit=None, **QUIET)
@@ -59,24 +59,30 @@ class Chats:
             tab.select(wake, seen, told, queue=False, **QUIET)
         gr.Timer(LOOK_S).tick(look, seen, told, queue=False, **QUIET)
         sliders = [slider for each in self.parameters for slider in each.sliders]
-        offered.change(self._follow, set(sliders), sliders, queue=False, **QUIET)
+        read = set().union(*(each.read_by_follow for each in self.parameters))
+        offered.change(self._follow, read, sliders, queue=False, **QUIET)
+
+    @property
+    def _timed(self) -> list[Parameters]:
+        """Those that stand beside one model: among them, they have all."""
+        return [each for each in self.parameters if each.speed is not None]
 
     def _known(self, owner: bool) -> tuple[str, ...]:
         """What the models offer, the notice, and how fast each model was."""
         core = self.playground.core
         demo = any(model.demo for model in core.models)
         notice = chat_view.notice(core.phase, core.problem, demo, owner)
-        return (self._offered(), notice, *(each.speeds(self.playground) for each in self.parameters))
+        return (self._offered(), notice, *(each.speeds(self.playground) for each in self._timed))
 
     def _offered(self) -> str:
         """What the core says of the models' parameters, for nobody to see; of unknown ones nothing."""
-        models = (self.playground.core.model(each.name) for each in self.parameters)
+        models = (self.playground.core.model(each.name) for each in self._timed)
         return chat_view.offered(model for model in models if model)
 
     def _follow(self, values: dict[Any, Any]) -> list[Any]:
         """The core is known now, or is another one: the sliders stand at its defaults, within its bounds."""
-        core = self.playground.core
-        return [slider for each in self.parameters for slider in each.followed(values, core.model(each.name))]
+        known = self.playground.core.model
+        return [slider for each in self.parameters for slider in each.followed(values, known)]
 
 
 def build(playground: Playground) -> Chats:
@@ -92,7 +98,13 @@ def build(playground: Playground) -> Chats:
     several = next(panel for panel in panels if isinstance(panel, mpt.MptPanels))
     place = panels.index(several)
     panels[place : place + 1] = [several.chat, several.instruct, several.story]
-    parameters = [panel.parameters for panel in panels if not isinstance(panel, compare.ComparePanel)]
+    parameters = [each for panel in panels for each in _parameters(panel)]
     return Chats(
         playground=playground, panels=panels, notices=notices, tabs=tabs, parts=several.parts, parameters=parameters
     )
+
+
+def _parameters(panel: Any) -> Sequence[Parameters]:
+    if isinstance(panel, compare.ComparePanel):
+        return [side.parameters for side in panel.sides]
+    return [panel.parameters]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,16 @@ from app.playground.client import Model, Sampling
 from app.playground.playground import Playground
 from app.views import chat as chat_view
 
+SYSTEM_INFO = "Left empty, the model's own is used, which is shown here in grey"
 MOST = {"temperature": 2.0, "top_p": 1.0, "top_k": 100, "repetition_penalty": 2.0, "max_tokens": 2048}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Sliders in the order of `offer.FIELDS`, then the seed; and a line that says how fast the model `name` was."""
+    """Sliders in the order of `offer.FIELDS`, then the seed; and a line that says how fast the model was.
+
+    They are the model `name`'s; where a person chooses one, that of `choice`, and then there is no line.
+    """
 
     name: str
     temperature: gr.Slider
@@ -27,7 +32,8 @@ class Parameters:
     repetition_penalty: gr.Slider
     max_tokens: gr.Slider
     seed: gr.Number
-    speed: gr.HTML
+    speed: gr.HTML | None = None
+    choice: gr.Dropdown | None = None
 
     @property
     def sliders(self) -> list[Any]:
@@ -36,6 +42,10 @@ class Parameters:
     @property
     def all(self) -> set[Any]:
         return {*self.sliders, self.seed}
+
+    @property
+    def read_by_follow(self) -> set[Any]:
+        return {*self.sliders, *([self.choice] if self.choice else [])}
 
     def read(self, values: dict[Any, Any], name: str, model: Model | None) -> Sampling:
         """What was changed from the model's own defaults. A seed of 0 or less is drawn anew each time."""
@@ -47,11 +57,12 @@ class Parameters:
         """The sliders where the original demo has them, within what the model takes."""
         return [_slider(field, value, model) for field, value in offer.defaults(name, model).items()]
 
-    def followed(self, values: dict[Any, Any], model: Model | None) -> list[Any]:
+    def followed(self, values: dict[Any, Any], known: Callable[[str], Model | None]) -> list[Any]:
         """The sliders as the core says, now that it is known; what a person moved stays where it is."""
-        told = self._told(values)
-        moved = offer.chosen(self.name, model, told)
-        at = offer.defaults(self.name, model)
+        name = str(values[self.choice]) if self.choice else self.name
+        model, told = known(name), self._told(values)
+        moved = offer.chosen(name, model, told)
+        at = offer.defaults(name, model)
         return [_slider(field, moved.get(field, at[field]), model) for field in offer.FIELDS]
 
     def speeds(self, playground: Playground) -> str:
@@ -77,7 +88,13 @@ def speed_line(room: str) -> gr.HTML:
     return gr.HTML(elem_id=f"{room}-speed", elem_classes="sr-part", apply_default_css=False)
 
 
-def build(name: str, speed: gr.HTML) -> Parameters:
+def system_prompt(room: str, known: str | None) -> gr.Textbox:
+    """Where a system prompt is written. `known`: the one that is used unless another is; None where there is none."""
+    return gr.Textbox(label="System prompt", info=SYSTEM_INFO, lines=3, max_lines=8, placeholder=known,
+                      visible=known is not None, elem_id=f"{room}-system")  # fmt: skip
+
+
+def build(name: str, speed: gr.HTML | None = None, choice: gr.Dropdown | None = None) -> Parameters:
     """Lay the sliders out, where the catalogue has them: the core may not be there yet."""
     at = offer.defaults(name)
 
@@ -93,4 +110,5 @@ def build(name: str, speed: gr.HTML) -> Parameters:
         max_tokens=slider("max_tokens", 1, 1, "Longest answer", "In tokens: about ¾ of a word each"),
         seed=gr.Number(0, precision=0, minimum=0, label="Seed", info="0: another answer each time"),
         speed=speed,
+        choice=choice,
     )
