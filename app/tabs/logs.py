@@ -97,7 +97,7 @@ def _tools() -> tuple[gr.Textbox, dict[str, gr.Button], gr.Textbox]:
     """The search in the logs, a button to save each, and where the page finds what to fetch."""
     with gr.Row(equal_height=True, elem_classes="sr-tools"):
         search = gr.Textbox(label=f"Search in the last {SEARCHED:,} lines", placeholder="Words of a line",
-                            max_lines=1, min_width=180, elem_id="log-search")  # fmt: skip
+                            max_lines=1, min_width=240, elem_id="log-search")  # fmt: skip
         save = {
             which: gr.Button(f"Save the {which} log", size="sm", min_width=130, scale=0, elem_classes="sr-add")
             for which in LOGS

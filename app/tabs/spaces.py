@@ -141,9 +141,9 @@ class Wiring:
         for asks in (form.inspect.click, form.text.submit):
             asks(self.inspect, form.inputs, plan, concurrency_limit=4, **quiet)
         cleared = [*plan[:3], panel.chosen, form.options.secret_value, form.options.secrets, form.options.name]
-        form.launch.click(self.launch, form.inputs, cleared, **quiet).then(
-            at_once, looks, panel.live, queue=False, **quiet
-        )
+        launched = form.launch.click(self.launch, form.inputs, cleared, **quiet)
+        launched.then(at_once, looks, panel.live, queue=False, **quiet)
+        launched.then(self.offers, None, form.offers, queue=False, **quiet)
         acted = [panel.notice, panel.chosen, panel.previewed]
         for part in (panel.cards, panel.detail, panel.preview):
             part.click(self.act, None, acted, **quiet).then(at_once, looks, panel.live, queue=False, **quiet)
@@ -152,9 +152,13 @@ class Wiring:
 
     def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or loaded again: the Space of its address, or what is at work, is shown."""
-        recent = tuple(dict.fromkeys(status.space for status in self.desk.spaces()))[:RECENT]
         chosen = request.query_params.get("space")
-        return (launch_form.offers_update(self.examples, recent), *self.refresh(chosen, None, {}, fresh=True))
+        return (self.offers(), *self.refresh(chosen, None, {}, fresh=True))
+
+    def offers(self) -> gr.Dataset:
+        """The examples, and what was launched lately."""
+        recent = tuple(dict.fromkeys(status.space for status in self.desk.spaces()))[:RECENT]
+        return launch_form.offers_update(self.examples, recent)
 
     async def inspect(self, values: Values) -> AsyncIterator[tuple[Any, ...]]:
         """The plan of a Space; a step list while it is made."""

@@ -43,7 +43,7 @@ def frame(url: str, name: str) -> str:
 
 def sentence(text: str, url: str | None = None) -> str:
     """The page that says why there is no preview; `url` opens in a tab of its own."""
-    return _document(f"<p>{escape(text)}</p>{link(url, 'It opens at')}")
+    return _document(f"<p>{escape(text)}</p>{link(url, 'It opens at', copied=False)}")
 
 
 def _document(body: str) -> str:

@@ -50,14 +50,18 @@ def badge(stage: Stage) -> str:
     return f'<span class="sr-badge sr-{kind}">{stage.value}</span>'
 
 
-def link(url: str | None, label: str) -> str:
-    """An anchor to a web address; "" for none and for anything that is not http or https."""
+def link(url: str | None, label: str, *, copied: bool = True) -> str:
+    """An anchor to a web address; "" for none and for anything that is not http or https.
+
+    `copied`: with a button that copies it, which the page's script has to serve.
+    """
     if url is None or urlsplit(url).scheme not in ("http", "https"):
         return ""
-    shown = escape(url)
+    shown, name = escape(url), escape(label)
+    button = f'<button class="sr-button sr-copy" data-copy="{shown}" aria-label="Copy: {name}">Copy</button>'
     return (
-        f'<div class="sr-link"><span>{escape(label)}</span> '
-        f'<a href="{shown}" target="_blank" rel="noopener noreferrer">{shown}</a></div>'
+        f'<div class="sr-link"><span>{name}</span> '
+        f'<a href="{shown}" target="_blank" rel="noopener noreferrer">{shown}</a>{button if copied else ""}</div>'
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from app.views import text
 from spaces_runner.settings import Settings
 from tests.browser.pages import AT_LENGTH, SLOW_MS, SLOWLY, answers, come, expect_answer, expect_done, send, tab, until
 from tests.support.inference_endless import catalogue, write_endless
@@ -196,6 +197,15 @@ def test_a_key_is_made_shown_once_used_and_revoked(owner: Page, browser: Browser
     owner.get_by_role("button", name="Revoke the key of notebook").click()
     expect(place).to_contain_text("No program has a key yet.")
     assert httpx.get(f"{server.url}/v1/models", headers=key).status_code == 401
+
+
+def test_a_links_button_copies_it(owner: Page) -> None:
+    """As the views write it, wherever on the page."""
+    owner.locator("main").first.evaluate("(main, html) => main.insertAdjacentHTML('beforeend', html)",
+                                         text.link("https://a.gradio.live", "Public"))  # fmt: skip
+    owner.get_by_role("button", name="Copy: Public").click()
+    expect(owner.locator(".sr-copy", has_text="Copied")).to_be_visible()
+    assert owner.evaluate("navigator.clipboard.readText()") == "https://a.gradio.live"
 
 
 def test_guests_see_nothing_of_the_keys(guest: Page, server: WebServer) -> None:
