@@ -19,7 +19,8 @@ PICTURES = Path(__file__).parent / "pictures"
 SPEC = Spec(
     room="llava",
     model=Choice(name="llava-1.5-7b", ask=requests.chat, system=SYSTEM),
-    placeholder="## LLaVA 1.5\nA chat about a picture. Drop one into the box below, paste one, or take one.",
+    placeholder="## LLaVA 1.5\nA chat about a picture. Drop one into the box below, paste one, or take one "
+    "with the camera at the foot of this tab.",
     examples=[
         {"text": "What colour is the shape?", "files": [str(PICTURES / "red-circle.png")]},
         {"text": "What shape is in the picture?", "files": [str(PICTURES / "blue-triangle.png")]},
