@@ -97,9 +97,12 @@ def system_prompt(room: str, known: str | None) -> gr.Textbox:
 def build(name: str, speed: gr.HTML | None = None, choice: gr.Dropdown | None = None) -> Parameters:
     """Lay the sliders out, where the catalogue has them: the core may not be there yet."""
     at = offer.defaults(name)
+    # A slider is set back to where it stood first, which is another model's default once one was chosen.
+    buttons: Any = None if choice is None else []
 
     def slider(field: str, least: float, step: float, label: str, info: str) -> gr.Slider:
-        return gr.Slider(least, max(MOST[field], at[field]), at[field], step=step, label=label, info=info)
+        most = max(MOST[field], at[field])
+        return gr.Slider(least, most, at[field], step=step, label=label, info=info, buttons=buttons)
 
     return Parameters(
         name=name,

@@ -93,10 +93,10 @@ def chat(room: str, name: str, title: str) -> tuple[gr.Dropdown, gr.HTML, gr.Cha
     """Lay out what a side says, where its column is being built."""
     choices = [(offer.title(each), each) for each in CONTENDERS]
     model = gr.Dropdown(choices, value=name, label=f"{title} model", filterable=False, elem_id=f"{room}-model")
-    note = gr.HTML(_note(CONTENDERS[name].choice), elem_id=f"{room}-note", elem_classes="sr-part",
-                   apply_default_css=False)  # fmt: skip
     answers = gr.Chatbot(label=f"{title} answers", height=HEIGHT, buttons=["copy"], feedback_options=None,
                          elem_id=f"{room}-chat", elem_classes="sr-side")  # fmt: skip
+    note = gr.HTML(_note(CONTENDERS[name].choice), elem_id=f"{room}-note", elem_classes="sr-part",
+                   apply_default_css=False)  # fmt: skip
     return model, note, answers
 
 
