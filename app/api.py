@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app import forms
 from app.desk import Desk
+from app.machine import environments
 from spaces_runner.codec import encode
 from spaces_runner.errors import RunnerError
 from spaces_runner.types import RunOptions
@@ -27,8 +28,13 @@ def build(desk: Desk) -> None:
     """Register the endpoints in the Blocks that is being built. Spaces and inspections go out as JSON objects."""
 
     def inspect(space: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The plan of a Space; starts nothing. `options` as for launch."""
-        return _answer(lambda: desk.inspect(space, _options(options, {}), lambda event: None))
+        """The plan of a Space, and how large its environment is; starts nothing. `options` as for launch."""
+
+        def plan() -> dict[str, Any]:
+            found = desk.inspect(space, _options(options, {}), lambda event: None)
+            return {**encode(found), "environment_size": encode(environments.measure(found, desk.settings))}
+
+        return _answer(plan)
 
     def launch(
         space: str,
@@ -36,7 +42,8 @@ def build(desk: Desk) -> None:
         secrets: dict[str, str] | None = None,
         name: str | None = None,
     ) -> dict[str, Any]:
-        """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh.
+        """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh,
+        model.
 
         By a `name` of its own, the same Space runs once more beside the others.
         """

@@ -283,7 +283,8 @@ def test_a_program_that_leaves_is_noticed_before_the_first_word(server: WebServe
         with httpx.Client(base_url=f"{server.url}/gradio_api/call/chat", timeout=SLOW_MS / 1000) as program:
             event = program.post("", json={"data": ["guanaco-7b", "hello", None, ""]}).json()["event_id"]
             with program.stream("GET", f"/{event}") as told:
-                assert next(told.iter_lines()) == "event: generating"
+                lines = told.iter_lines()  # an iterator that is dropped closes its stream
+                assert next(lines) == "event: generating"
                 until(lambda: len(service.requests) == before + 1, 20)
         until(lambda: service.requests[before].id in service.cancelled, 5)
     finally:

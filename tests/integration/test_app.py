@@ -15,9 +15,12 @@ import pytest
 from gradio_client import Client
 
 from app.listening import bind, stored_token
+from spaces_runner import core as core_service
 from spaces_runner.settings import Settings
 from tests.support.share import Share
 from tests.support.web import TOKEN, WebServer, serving
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "guanaco-playground"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +135,18 @@ def test_errors_reach_programs_as_sentences(
         client.predict(*arguments, api_name=api_name)
     assert type(caught.value).__name__ == "AppError"
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_space_that_is_to_have_a_model_waits_for_the_models_server(settings: Settings, tmp_path: Path) -> None:
+    """Which nobody had started, and which says that it has no such model."""
+    with serving(settings, tmp_path) as server:
+        owner = Client(f"{server.url}/studio/", headers={"Authorization": f"Bearer {TOKEN}"}, verbose=False)
+        try:
+            with pytest.raises(Exception, match=r"The core has no model 'nobody'\. It has: alpaca-lora-7b, guanaco-7b"):
+                owner.predict(str(EXAMPLE), {"model": "nobody"}, api_name="/launch")
+            assert owner.predict(api_name="/spaces") == []
+        finally:
+            core_service.stop(settings)
 
 
 def test_the_page_has_a_public_link_of_its_own(settings: Settings, share: Share, tmp_path: Path) -> None:
