@@ -94,7 +94,9 @@ class Wiring:
         page.load(self.arrive, fresh, [panel.timer, *panel.live], queue=False, **_QUIET)
         panel.timer.tick(self.refresh, fresh, panel.live, queue=False, **_QUIET)
         panel.wanted.change(self.refresh, fresh, panel.live, queue=False, trigger_mode="always_last", **_QUIET)
-        panel.models.click(self.act, None, panel.problem, concurrency_limit=None, **_QUIET).then(
+        # By itself Gradio drops a click while an earlier one, on another model's button, is at work.
+        acts: dict[str, Any] = {**_QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
+        panel.models.click(self.act, None, panel.problem, **acts).then(
             self.refresh, fresh, panel.live, queue=False, **_QUIET
         )
 

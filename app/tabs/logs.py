@@ -22,6 +22,10 @@ from app.views import log as log_view
 from spaces_runner.errors import RunnerError
 
 LOGS = {"run": "Run log", "build": "Build log"}
+EMPTY = {
+    "run": "Nothing yet.",
+    "build": "Nothing yet, or nothing to build: a launch of the same commit uses what stands.",
+}
 HEIGHT = 420
 SEARCHED = 5_000  # lines of a log, the newest
 QUICKEST_S = 0.25
@@ -153,7 +157,7 @@ class Logs:
         return told.changed(
             which,
             (chosen, mark, words),
-            lambda: log_view.render(self._lines(chosen, which, words), LOGS[which], words),
+            lambda: log_view.render(self._lines(chosen, which, words), LOGS[which], words, EMPTY[which]),
         )
 
     def _lines(self, space_id: str, which: str, words: str) -> Sequence[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,10 @@ def _part(elem_id: str, **more: Any) -> gr.HTML:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """The handlers of the tab. None holds anything of its own: what is known is the store's."""
+    """The handlers of the tab. None holds anything of its own: what is known is the store's.
+
+    `turns`: what is asked of one Space is done one after the other.
+    """
 
     desk: Desk
     form: LaunchForm
@@ -129,6 +133,7 @@ class Wiring:
     again: Relaunch
     overview: Overview
     logs: Logs
+    turns: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def connect(self, page: gr.Blocks) -> None:
         form, panel = self.form, self.panel
@@ -146,7 +151,9 @@ class Wiring:
         launched.then(self.offers, None, form.offers, queue=False, **quiet)
         acted = [panel.notice, panel.chosen, panel.previewed]
         for part in (panel.cards, panel.detail, panel.preview):
-            part.click(self.act, None, acted, **quiet).then(at_once, looks, panel.live, queue=False, **quiet)
+            # By itself Gradio drops a click while an earlier one on the same part, of another Space's, is at work.
+            clicked = part.click(self.act, None, acted, trigger_mode="multiple", **quiet)
+            clicked.then(at_once, looks, panel.live, queue=False, **quiet)
         # In the queue: of a State that a handler outside of it changed, the page hears nothing.
         panel.card.click(self.keep, form.options.secrets, [panel.notice, form.options.secrets], **quiet)
 
@@ -201,9 +208,10 @@ class Wiring:
                 return "", space_id, space_id
             case "close":
                 return "", gr.skip(), None
-        if action in list(Kind):
-            return (*await self._relaunched(Kind(action), space_id, str(event.name), str(event.value)), gr.skip())
-        return (*await self._done(action, space_id), gr.skip())
+        async with self.turns[space_id]:  # who presses Restart and then Stop wants it stopped
+            if action in list(Kind):
+                return (*await self._relaunched(Kind(action), space_id, str(event.name), str(event.value)), gr.skip())
+            return (*await self._done(action, space_id), gr.skip())
 
     async def _done(self, action: str, space_id: str) -> tuple[Any, Any]:
         """Stop, restart or remove a Space. Returns when that is done."""

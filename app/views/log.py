@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from app.views.text import escape
 
 
-def render(content: Iterable[str], label: str, words: str = "") -> str:
+def render(content: Iterable[str], label: str, words: str = "", empty: str = "Nothing yet.") -> str:
+    """`empty`: what an empty log means."""
     text = escape("\n".join(content))
     if not text:
-        return f'<p class="sr-quiet">{"No line has these words." if words.strip() else "Nothing yet."}</p>'
+        return f'<p class="sr-quiet">{"No line has these words." if words.strip() else empty}</p>'
     return f'<pre class="sr-log" tabindex="0" aria-label="{escape(label)}">{text}</pre>'
 
 

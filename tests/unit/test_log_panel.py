@@ -79,7 +79,7 @@ def page(settings: Settings) -> Page:
 
 def test_a_log_is_told_when_it_has_grown_and_only_then(page: Page, run_log: Path) -> None:
     run, build, _ = page.look()
-    assert "Nothing yet." in run and "Nothing yet." in build
+    assert "Nothing yet." in run and "nothing to build" in build
     assert page.look() == ALL_SKIPPED
     run_log.write_text("first <b>line</b>\n")
     run, build, _ = page.look()
