@@ -7,7 +7,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,11 @@ class Layout:
 
     def event(self, part_id: int, kind: str) -> Json:
         return next(event for event in self.config["dependencies"] if [part_id, kind] in _targets(event))
+
+    def changes(self, part_ids: Collection[int]) -> list[Json]:
+        """The events that a change of these parts sets off."""
+        return [event for event in self.config["dependencies"]
+                if any(target in part_ids and kind == "change" for target, kind in _targets(event))]  # fmt: skip
 
     @property
     def loads(self) -> list[Json]:
@@ -129,13 +134,13 @@ class Page:
         return (await self.http.post("gradio_api/run/predict", json=body)).raise_for_status().text
 
     async def heard(self) -> AsyncIterator[str]:
-        """What the page is told, to the end of what was set off."""
+        """What the page is told, until the server says that all that was set off has ended."""
         told = {"session_hash": self.session}
         async with self.http.stream("GET", "gradio_api/queue/data", params=told) as response:
             async for line in response.aiter_lines():
                 if line.startswith("data:"):
                     yield line
-                    if '"process_completed"' in line or '"close_stream"' in line:
+                    if '"close_stream"' in line:
                         return
 
     def _body(self, event: Json, values: Mapping[int, Any], event_data: Any) -> Json:
@@ -148,7 +153,8 @@ class Page:
 @asynccontextmanager
 async def opened(url: str, token: str) -> AsyncIterator[tuple[httpx.AsyncClient, Layout]]:
     """The owner's page of the server at `url`."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # The server drops a connection that rested for five seconds; a browser would ask again, httpx does not.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
     headers = {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(
         base_url=f"{url}/studio/", headers=headers, limits=limits, timeout=ANSWER_S, trust_env=False
@@ -157,8 +163,11 @@ async def opened(url: str, token: str) -> AsyncIterator[tuple[httpx.AsyncClient,
         yield http, Layout(json.loads(config.text))
 
 
-async def settled(page: Page) -> None:
-    """Hear an event to its end."""
+async def settled(page: Page) -> list[Json]:
+    """Hear an event to its end. Returns the events that it sets off in its turn, by values that the server keeps."""
+    changed: set[int] = set()
     async with asyncio.timeout(ANSWER_S):
-        async for _ in page.heard():
-            pass
+        async for told in page.heard():
+            output = json.loads(told.removeprefix("data:")).get("output") or {}
+            changed.update(output.get("changed_state_ids") or ())
+    return page.layout.changes(changed)

@@ -57,6 +57,14 @@ class Size:
     seconds: float = 30.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """The processor time that a server spent within `seconds`."""
+
+    spent: float
+    seconds: float
+
+
 @contextmanager
 def scripted_core(tokens: int) -> Iterator[str]:
     """The address of a core that follows a script."""
@@ -92,12 +100,12 @@ async def _chats(size: Size, server: WebServer) -> list[Row]:
         busy = await _measured(size, server, heard, reading)
     name = f"(a) {size.streams} chats at {RATE:g} tokens/s (scripted core)"
     expected = size.streams * RATE * size.seconds
-    return [*_behind(name, heard), _came(f"{name}: tokens that came", heard, expected), _load_of(name, busy)]
+    return [*_behind(name, heard), _came(f"{name}: tokens that came", heard, expected), *_load_of(name, heard, busy)]
 
 
 async def _measured(
     size: Size, server: WebServer, heard: Sequence[Behind], reading: Sequence[asyncio.Task[None]]
-) -> float:
+) -> Busy:
     """Lets the readers read for as long as counts; how busy the server was. Raises what a reader raised."""
     begun = asyncio.gather(*(behind.begun.wait() for behind in heard))
     either: list[asyncio.Future[Any]] = [begun, *reading]
@@ -119,17 +127,18 @@ async def _chat(page: Page, behind: Behind) -> None:
     """Sends a message and hears its answer, until it is cancelled."""
     box = page.layout.part("guanaco-box")["id"]
     await page.fire(page.layout.event(box, "submit"), {box: "Go on."})
+    for event in await settled(page):
+        await page.fire(event, {})
     async for told in page.heard():
         behind.take(told)
     raise RuntimeError(f"an answer ended early, after {len(behind.late)} tokens")
 
 
-async def _busy(server: WebServer, seconds: float) -> float:
-    """The server's processor time in percent of a core."""
+async def _busy(server: WebServer, seconds: float) -> Busy:
     process = psutil.Process(server.process.pid)
-    before = sum(process.cpu_times()[:2])
+    before, begun = sum(process.cpu_times()[:2]), time.monotonic()
     await asyncio.sleep(seconds)
-    return (sum(process.cpu_times()[:2]) - before) / seconds * 100
+    return Busy(spent=sum(process.cpu_times()[:2]) - before, seconds=time.monotonic() - begun)
 
 
 def logs(size: Size) -> list[Row]:
@@ -158,7 +167,7 @@ async def _logs(size: Size, server: WebServer, spaces: Sequence[str]) -> list[Ro
         busy = await _measured(size, server, heard, reading)
     name = f"(b) {size.spaces} Spaces, {size.lines:g} lines/s, on a page each"
     expected = size.lines * size.seconds
-    return [*_behind(name, heard), _came(f"{name}: lines that came", heard, expected), _load_of(name, busy)]
+    return [*_behind(name, heard), _came(f"{name}: lines that came", heard, expected), *_load_of(name, heard, busy)]
 
 
 async def _watch(page: Page, space: str, behind: Behind) -> None:
@@ -186,8 +195,13 @@ def _came(name: str, heard: Sequence[Behind], expected: float) -> Row:
     return Row(name=name, value=round(share, 1), unit="%", bar=">= 95")
 
 
-def _load_of(name: str, busy: float) -> Row:
-    return Row(name=f"{name}: the server", value=round(busy), unit="% of a core")
+def _load_of(name: str, heard: Sequence[Behind], busy: Busy) -> list[Row]:
+    updates = sum(len(each.gaps) for each in heard)
+    return [
+        Row(name=f"{name}: the server", value=round(100 * busy.spent / busy.seconds), unit="% of a core"),
+        Row(name=f"{name}: the server, for each update", value=round(1000 * busy.spent / max(updates, 1), 2),
+            unit="ms"),
+    ]  # fmt: skip
 
 
 def _behind(name: str, heard: Sequence[Behind]) -> list[Row]:

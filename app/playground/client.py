@@ -12,6 +12,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import httpx
 
 from app.inference.types import Delta, Event, Finished, FinishReason, Loading, Message, Queued, Started, Usage
@@ -71,6 +72,7 @@ class CoreClient:
     url: str
     token: str = field(repr=False)
     _http: httpx.AsyncClient = field(init=False, repr=False)
+    _streams: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._http = httpx.AsyncClient(
@@ -83,6 +85,8 @@ class CoreClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+        if self._streams is not None:
+            await self._streams.close()
 
     async def models(self) -> tuple[Model, ...]:
         """Every model on offer, in the order of the catalogue."""
@@ -116,16 +120,17 @@ class CoreClient:
             "stream_options": {"include_usage": True},
             **request.sampling,
         }
-        headers = {"x-client": request.client}
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=SILENCE_S)
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
         with _reached(_BROKE_OFF):
-            async with self._http.stream(
-                "POST", "/v1/chat/completions", json=body, headers=headers, timeout=timeout
+            async with self._streaming().post(
+                f"{self.url.rstrip('/')}/v1/chat/completions",
+                json=body,
+                headers={"x-client": request.client},
+                timeout=timeout,
             ) as response:
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response)
-                async with aclosing(_chunks(response)) as chunks:
+                if not response.ok:
+                    raise _refusal(response.status, await response.text())
+                async with aclosing(_chunks(response.content)) as chunks:
                     ending = _Ending()
                     async for chunk in chunks:
                         for event in ending.events(chunk):
@@ -149,8 +154,18 @@ class CoreClient:
         with _reached(_AWAY):
             response = await self._http.request(method, path, json=body, timeout=patience)
         if response.is_error:
-            raise _refusal(response)
+            raise _refusal(response.status_code, response.text)
         return _object(response.text)
+
+    def _streaming(self) -> aiohttp.ClientSession:
+        """For streams: with hundreds of them, httpx alone would keep a core half busy (a fourth of it with this)."""
+        if self._streams is None:
+            self._streams = aiohttp.ClientSession(
+                headers={"authorization": f"Bearer {self.token}"},
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._streams
 
 
 @dataclass(slots=True)
@@ -202,17 +217,20 @@ def _progress(progress: Json, model: str) -> Event | None:
     return None
 
 
-async def _chunks(response: httpx.Response) -> AsyncGenerator[Json, None]:
+async def _chunks(content: aiohttp.StreamReader) -> AsyncGenerator[Json, None]:
     """The objects of a stream of Server-Sent Events, up to its end mark. Raises CoreRefused at one that is an error."""
-    async for line in response.aiter_lines():
-        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if data == "[DONE]":
-            return
-        if data:
-            chunk = _object(data)
-            if "error" in chunk:
-                raise _refused(chunk)
-            yield chunk
+    rest = b""
+    async for piece in content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
+            if data == b"[DONE]":
+                return
+            if data:
+                chunk = _object(data)
+                if "error" in chunk:
+                    raise _refused(chunk)
+                yield chunk
 
 
 def _message(message: Message) -> Json:
@@ -234,11 +252,11 @@ def _model(entry: Json) -> Model:
     )
 
 
-def _refusal(response: httpx.Response) -> CoreRefused:
+def _refusal(status: int, text: str) -> CoreRefused:
     try:
-        return _refused(_object(response.text))
+        return _refused(_object(text))
     except CoreAway:
-        return CoreRefused(f"The models' server answered with an error ({response.status_code}).")
+        return CoreRefused(f"The models' server answered with an error ({status}).")
 
 
 def _refused(body: Json) -> CoreRefused:
@@ -248,7 +266,7 @@ def _refused(body: Json) -> CoreRefused:
     return CoreRefused(str(error or "The models' server answered with an error."))
 
 
-def _object(text: str) -> Json:
+def _object(text: str | bytes) -> Json:
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -260,7 +278,7 @@ def _object(text: str) -> Json:
 def _reached(message: str) -> Iterator[None]:
     try:
         yield
-    except httpx.ConnectError as error:
+    except (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise CoreAway(_AWAY, hint=_AWAY_HINT) from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, aiohttp.ClientError) as error:
         raise CoreAway(message, hint=_AWAY_HINT) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ import gradio as gr
 
 from app.inference.types import Role
 from app.playground import offer, requests
+from app.playground.answers import Running
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
 from app.playground.talk import Conversation, Turn
 from app.tabs.chat import flow, parameters, shelf
-from app.tabs.chat.flow import Telling
+from app.tabs.chat.following import Following
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
 from app.tabs.chat.visitor import page_of, user_of
@@ -51,11 +52,17 @@ class AlpacaPanel:
         inputs = {self.instruction, self.given, self.shelf.search, *self.parameters.all}
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         for asks in (self.submit.click, self.instruction.submit, self.given.submit):
-            asks(self.answer, inputs, self.told, **writes)
+            asks(self.answer, inputs, self.asked, **writes)
         self.stop.click(self.shelf.stop, shown, None, queue=False, **QUIET)
         self.examples.click(lambda sample: sample, self.examples, [self.instruction, self.given], queue=False, **QUIET)
         opened = [self.instruction, self.given, self.output, self.foot, self.problem, self.submit, self.stop]
-        self.shelf.connect(opened, self._opened, self.told, self._telling)
+        self.shelf.connect(opened, self._opened)
+        Following(playground=self.playground, shelf=self.shelf, grows=[self.output, self.foot], growing=self._growing,
+                  told=self.told, whole=self._shown, gone=self._gone).connect()  # fmt: skip
+
+    @property
+    def asked(self) -> list[Any]:
+        return [*self.told, self.shelf.mark]
 
     @property
     def told(self) -> list[Any]:
@@ -63,51 +70,46 @@ class AlpacaPanel:
 
     @property
     def arrivals(self) -> list[Any]:
-        return [self.instruction, self.given, *self.told, *self.parameters.sliders]
+        return [self.instruction, self.given, *self.asked, *self.parameters.sliders]
 
-    async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """What was asked last; an answer that is being written is followed."""
         try:
             user = user_of(request)
         except PlaygroundError as error:
-            skipped = [gr.skip()] * (len(self.arrivals) - 5)
-            yield (*[gr.skip()] * 4, chat_view.problem(error.sentence), *skipped)
-            return
+            skipped = [gr.skip()] * (len(self.arrivals) - 2 - len(self.told))
+            return (gr.skip(), gr.skip(), *self._refused(error), *skipped)
         found = self.playground.latest(user, ROOM)
         shown = found.id if found else ""
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
-        running = self.playground.answers.find(shown)
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            yield (*_asked(found), *self._shown(user, shown), *sliders)
-            if running is not None:
-                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
-                    yield (gr.skip(), gr.skip(), *told, *[gr.skip()] * len(sliders))
+        return (*_asked(found), *self._shown(user, shown), self.shelf.marked(shown), *sliders)
 
-    async def answer(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def answer(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         """Each instruction is on its own, so each is kept as a conversation of its own."""
         try:
             user = user_of(request)
             running = self.playground.say(user, self._said(user, values))
         except PlaygroundError as error:
-            yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * 4)
-            return
+            return (*self._refused(error), gr.skip())
         shown, words = running.order.conversation, str(values[self.shelf.search] or "")
         await self.shelf.leave(request)  # Enter asks while another instruction is being answered
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            telling = self._telling(user, shown, words)
-            yield telling.whole()
-            async for told in self.shelf.followed(running, watch, telling, own=True):
-                yield told
+        self.shelf.asked(page_of(request), shown)
+        return (*self._shown(user, shown, words), self.shelf.marked(shown))
 
-    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
-        """What the page is told of an answer: the values of `told`."""
-        return Telling(
-            grown=lambda: (*self._text_and_foot(self.playground.see(user, shown)), *[gr.skip()] * 5),
-            whole=lambda: self._shown(user, shown, words),
-            gone=lambda error: ("", "", chat_view.problem(error.sentence), *self._buttons(""), "",
-                                self.shelf.render(user, None, words)),
-            nothing=tuple([gr.skip()] * len(self.told)),
-        )  # fmt: skip
+    def _refused(self, error: PlaygroundError) -> tuple[Any, ...]:
+        return (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * 4)
+
+    def _growing(self, user: str, running: Running) -> Callable[[], Any]:
+        """What gives the output and the line under it while it grows."""
+        return lambda: (
+            running.text,
+            chat_view.footnote(running.answer, flow.waiting(self.playground, running)),
+        )
+
+    def _gone(self, user: str, words: str, error: PlaygroundError) -> tuple[Any, ...]:
+        """The values of `told`, where the conversation was deleted."""
+        listed = self.shelf.render(user, None, words)
+        return ("", "", chat_view.problem(error.sentence), *self._buttons(""), "", listed)
 
     def _said(self, user: str, values: Values) -> Said:
         said = [values[self.instruction] or "", values[self.given] or ""]

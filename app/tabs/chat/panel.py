@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ import gradio as gr
 
 from app.inference.types import Role
 from app.playground import offer
+from app.playground.answers import Running
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
 from app.playground.requests import Ask
 from app.playground.talk import Conversation, Turn
 from app.tabs.chat import flow, parameters, shelf, transcript
-from app.tabs.chat.flow import Telling
+from app.tabs.chat.following import Following
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
 from app.tabs.chat.visitor import page_of, user_of
@@ -63,61 +64,52 @@ class ChatPanel:
         shown, chatbot, box = self.shelf.shown, self.chatbot, self.box
         inputs = {shown, box, self.system, self.shelf.search, *self.parameters.all}
         told = [chatbot, box, self.problem, shown, self.shelf.talks]
+        asked = [*told, self.shelf.mark]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        box.submit(self.send, inputs, told, **writes)
-        chatbot.example_select(self.example, inputs, told, **writes)
-        chatbot.retry(self.retry, inputs, told, **writes)
-        chatbot.edit(self.edit, inputs, told, **writes)
+        box.submit(self.send, inputs, asked, **writes)
+        chatbot.example_select(self.example, inputs, asked, **writes)
+        chatbot.retry(self.retry, inputs, asked, **writes)
+        chatbot.edit(self.edit, inputs, asked, **writes)
         chatbot.undo(self.undo, [shown], told, **QUIET)
         chatbot.clear(self.clear, self.shelf.search, told, **writes)
         box.stop(self.shelf.stop, shown, None, queue=False, **QUIET)
-        self.shelf.connect([chatbot, box, self.problem, self.system], self._opened, told, self._telling)
+        self.shelf.connect([chatbot, box, self.problem, self.system], self._opened)
+        Following(playground=self.playground, shelf=self.shelf, grows=[chatbot], growing=self._growing, told=told,
+                  whole=self._shown, gone=self._gone).connect()  # fmt: skip
 
     @property
     def arrivals(self) -> list[Any]:
         """What `arrive` fills when a page is loaded."""
-        return [self.chatbot, self.box, self.problem, self.shelf.shown, self.shelf.talks, self.system,
+        return [self.chatbot, self.box, self.problem, self.shelf.shown, self.shelf.talks, self.shelf.mark, self.system,
                 *self.parameters.sliders]  # fmt: skip
 
-    async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """The conversation that was open last; an answer that is being written in it is followed."""
-        rest = [gr.skip()] * (len(self.arrivals) - 5)
         try:
             user = user_of(request)
         except PlaygroundError as error:
-            yield (*self._refused(error), *rest)
-            return
+            return (*self._refused(error), *[gr.skip()] * (len(self.arrivals) - 5))
         found = self.playground.latest(user, self.spec.room)
         name = self.spec.model.name
         sliders = self.parameters.at_defaults(name, self.playground.core.model(name))
         shown = found.id if found else ""
-        running = self.playground.answers.find(shown)
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            yield (*self._shown(user, shown), found.system if found else "", *sliders)
-            if running:
-                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
-                    yield (*told, *rest)
+        system = found.system if found else ""
+        return (*self._shown(user, shown), self.shelf.marked(shown), system, *sliders)
 
-    async def send(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        async for shown in self._answered(values, request, _turn(values[self.box])):
-            yield shown
+    async def send(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
+        return self._asked(values, request, _turn(values[self.box]))
 
-    async def example(
-        self, values: Values, request: gr.Request, event: gr.SelectData
-    ) -> AsyncIterator[tuple[Any, ...]]:
-        async for shown in self._answered(values, request, _example(self.spec, event.value)):
-            yield shown
+    async def example(self, values: Values, request: gr.Request, event: gr.SelectData) -> tuple[Any, ...]:
+        return self._asked(values, request, _example(self.spec, event.value))
 
-    async def retry(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def retry(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         """Another answer to what was asked last."""
-        async for shown in self._answered(values, request, None):
-            yield shown
+        return self._asked(values, request, None)
 
-    async def edit(self, values: Values, request: gr.Request, event: gr.EditData) -> AsyncIterator[tuple[Any, ...]]:
+    async def edit(self, values: Values, request: gr.Request, event: gr.EditData) -> tuple[Any, ...]:
         """An earlier message in other words; what followed it gives way."""
         place = event.index if isinstance(event.index, int) else event.index[0]
-        async for shown in self._answered(values, request, _edited(event.value), place):
-            yield shown
+        return self._asked(values, request, _edited(event.value), place)
 
     def undo(self, shown: str, request: gr.Request) -> tuple[Any, ...]:
         """Take the last question and its answer back; its words are in the box again."""
@@ -139,34 +131,36 @@ class ChatPanel:
         except PlaygroundError as error:
             return self._refused(error)
 
-    async def _answered(
+    def _asked(
         self, values: Values, request: gr.Request, turn: Turn | None, place: int | None = None
-    ) -> AsyncIterator[tuple[Any, ...]]:
-        """Asks the model and shows its answer. `turn` goes to `place`, or to the end; None asks the last one again."""
+    ) -> tuple[Any, ...]:
+        """Asks the model. `turn` goes to `place`, or to the end; None asks the last one again."""
         try:
             user = user_of(request)
             said = self._said(user, values, turn, place)
-            running = self.playground.say(user, said)
+            self.playground.say(user, said)
         except PlaygroundError as error:
-            yield self._refused(error)
-            return
+            return (*self._refused(error), gr.skip())
         shown, words = said.conversation, str(values[self.shelf.search] or "")
-        written = self._box(Turn(role=Role.USER, text=""), running=True) if place is None and turn else gr.skip()
-        first = self._shown(user, shown, words)
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            yield (first[0], written if turn and place is None else self._buttons(True), *first[2:])
-            async for told in self.shelf.followed(running, watch, self._telling(user, shown, words), own=True):
-                yield told
+        self.shelf.asked(page_of(request), shown)
+        chatbot, box, *rest = self._shown(user, shown, words)
+        if turn and place is None:
+            box = self._box(Turn(role=Role.USER, text=""), running=True)
+        return (chatbot, box, *rest, self.shelf.marked(shown))
 
-    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
-        """What the page is told of an answer: the values of chatbot, box, problem, shown and list."""
-        return Telling(
-            grown=lambda: (self._messages(user, shown), *[gr.skip()] * 4),
-            whole=lambda: self._shown(user, shown, words),
-            gone=lambda error: ([], self._buttons(False), chat_view.problem(error.sentence), "",
-                                self.shelf.render(user, None, words)),
-            nothing=tuple([gr.skip()] * 5),
-        )  # fmt: skip
+    def _growing(self, user: str, running: Running) -> Callable[[], Any]:
+        """What gives the messages as they are sent while the last one is written. What stands before it stays."""
+        order = running.order
+        before = self.playground.conversations.get(user, order.conversation).turns[: order.place]
+        kept = transcript.sent(self.chatbot, before)
+        return lambda: [
+            *kept, *transcript.sent(self.chatbot, [running.turn], flow.waiting(self.playground, running))
+        ]  # fmt: skip
+
+    def _gone(self, user: str, words: str, error: PlaygroundError) -> tuple[Any, ...]:
+        """The values of chatbot, box, problem, shown and list, where the conversation was deleted."""
+        listed = self.shelf.render(user, None, words)
+        return ([], self._buttons(False), chat_view.problem(error.sentence), "", listed)
 
     def _said(self, user: str, values: Values, turn: Turn | None, place: int | None) -> Said:
         choice, kept = self.spec.model, self.playground.conversations

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
-from app.playground.answers import Running
 from app.playground.errors import NotFound, PlaygroundError
 from app.playground.playground import Playground
 from app.playground.talk import Conversation, State
-from app.tabs.chat import flow
-from app.tabs.chat.flow import Telling
 from app.tabs.chat.visitor import page_of, user_of
-from app.tabs.chat.watch import Watch, Watches
+from app.tabs.chat.watch import Watches
 from app.views import chat as chat_view
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -36,12 +34,11 @@ element.addEventListener('click', (event) => {
 });
 """
 Show = Callable[[Conversation | None], tuple[Any, ...]]
-Tell = Callable[[str, str, str], Telling]  # of a user's conversation, with the words of the search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shelf:
-    """`shown` is the id of the open conversation, "" for none yet."""
+    """`shown` is the id of the open conversation, "" for none yet. `mark` changes when its answer is to be followed."""
 
     playground: Playground
     room: str
@@ -49,6 +46,7 @@ class Shelf:
     search: gr.Textbox
     talks: gr.HTML
     shown: gr.State
+    mark: gr.State
     watches: Watches = field(default_factory=Watches)
 
     def render(self, user: str, conversation: Conversation | None, words: str = "") -> str:
@@ -56,11 +54,16 @@ class Shelf:
         found = self.playground.conversations.list(user, self.room, words)
         return chat_view.listing(found, conversation, time.time(), bool(words.strip()))
 
-    def connect(self, outputs: list[Any], show: Show, told: list[Any], tell: Tell) -> None:
-        """`show` gives the values of `outputs` for a conversation that is opened, or for none.
+    def marked(self, conversation: str) -> Any:
+        """The value of `mark` where a page has just come to a conversation."""
+        return uuid.uuid4().hex if self.playground.answers.find(conversation) else gr.skip()
 
-        `tell` gives those of `told`, while an answer is being written in the one that was opened.
-        """
+    def asked(self, page: str, conversation: str) -> None:
+        """The page asked for the answer under way and will follow it. It ends where the page was closed before that."""
+        self.watches.ask(page, lambda: self.playground.answers.end(conversation, State.INTERRUPTED))
+
+    def connect(self, outputs: list[Any], show: Show) -> None:
+        """`show` gives the values of `outputs` for a conversation that is opened, or for none."""
 
         async def act(shown: str, words: str, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
             try:
@@ -71,11 +74,12 @@ class Shelf:
                 opened = await self._act(user, action, talk, str(event.title or ""), shown)
             except PlaygroundError as error:
                 gr.Warning(error.sentence)
-                return (gr.skip(), gr.skip(), *[gr.skip()] * len(outputs))
+                return tuple([gr.skip()] * len(changed))
             if isinstance(opened, str):  # nothing but the list has changed
                 known = self.playground.see(user, opened) if opened else None
-                return (self.render(user, known, words), gr.skip(), *[gr.skip()] * len(outputs))
-            return (self.render(user, opened, words), opened.id if opened else "", *show(opened))
+                return (self.render(user, known, words), *[gr.skip()] * (len(changed) - 1))
+            now = opened.id if opened else ""
+            return (self.render(user, opened, words), now, self.marked(now), *show(opened))
 
         def look(shown: str, words: str, request: gr.Request) -> str:
             try:
@@ -87,28 +91,14 @@ class Shelf:
         async def begin(words: str, request: gr.Request) -> tuple[Any, ...]:
             await self.leave(request)
             try:
-                return (self.render(user_of(request), None, words), "", *show(None))
+                return (self.render(user_of(request), None, words), "", gr.skip(), *show(None))
             except PlaygroundError as error:
-                return (chat_view.problem(error.sentence), "", *show(None))
+                return (chat_view.problem(error.sentence), "", gr.skip(), *show(None))
 
-        async def join(shown: str, words: str, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-            nothing = tuple([gr.skip()] * len(told))
-            if self.watches.following(page_of(request)):  # a conversation that is not shown was renamed or deleted
-                yield nothing
-                return
-            with self.watches.begin(page_of(request)) as watch:
-                yield nothing
-                running = self.playground.answers.find(shown)
-                if running is not None:
-                    async for values in self.followed(running, watch, tell(user_of(request), shown, words), own=False):
-                        yield values
-
-        changed = [self.talks, self.shown, *outputs]
+        changed = [self.talks, self.shown, self.mark, *outputs]
         # In the queue, as the answers are: what is told first reaches the page first.
         queued: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        self.talks.click(act, [self.shown, self.search], changed, **queued).then(
-            join, [self.shown, self.search], told, **queued
-        )
+        self.talks.click(act, [self.shown, self.search], changed, **queued)
         self.new.click(begin, self.search, changed, **queued)
         self.search.change(
             look, [self.shown, self.search], self.talks, queue=False, trigger_mode="always_last", **QUIET
@@ -123,11 +113,6 @@ class Shelf:
         with suppress(NotFound):
             if shown:
                 await self.playground.end(user_of(request), shown, State.STOPPED)
-
-    def followed(
-        self, running: Running, watch: Watch, telling: Telling, *, own: bool
-    ) -> AsyncIterator[tuple[Any, ...]]:
-        return flow.told(self.playground, [running], watch, telling, own=own)
 
     async def _act(self, user: str, action: str, talk: str, title: str, shown: str) -> Conversation | str | None:
         """The conversation to show; None for an empty page; an id where the one that is shown stays."""
@@ -153,4 +138,5 @@ def build(playground: Playground, room: str) -> Shelf:
     listed = gr.HTML(
         elem_id=f"{room}-talks", elem_classes="sr-part", apply_default_css=False, js_on_load=_CLICKS, max_height=420
     )
-    return Shelf(playground=playground, room=room, new=new, search=search, talks=listed, shown=gr.State(""))
+    shown, mark = gr.State(""), gr.State(None)
+    return Shelf(playground=playground, room=room, new=new, search=search, talks=listed, shown=shown, mark=mark)

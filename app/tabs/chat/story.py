@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from app.playground import offer, requests
+from app.playground.answers import Running
 from app.playground.errors import PlaygroundError
 from app.playground.playground import Playground, Said
 from app.playground.talk import Conversation
 from app.tabs.chat import flow, parameters, shelf
-from app.tabs.chat.flow import Telling
+from app.tabs.chat.following import Following
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET, Shelf
 from app.tabs.chat.visitor import page_of, user_of
@@ -47,13 +48,19 @@ class StoryPanel:
         shown = self.shelf.shown
         inputs = {self.text, shown, self.shelf.search, *self.parameters.all}
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        self.go.click(self.go_on, inputs, self.told, **writes)
-        self.retry.click(self.again, inputs, self.told, **writes)
+        self.go.click(self.go_on, inputs, self.asked, **writes)
+        self.retry.click(self.again, inputs, self.asked, **writes)
         self.undo.click(self.take_back, {self.text, shown, self.shelf.search}, self.told, **QUIET)
         self.stop.click(self.shelf.stop, shown, None, queue=False, **QUIET)
         self.examples.click(lambda sample: sample[0], self.examples, self.text, queue=False, **QUIET)
         opened = [self.text, self.foot, self.problem, self.go, self.stop]
-        self.shelf.connect(opened, self._opened, self.told, self._telling)
+        self.shelf.connect(opened, self._opened)
+        Following(playground=self.playground, shelf=self.shelf, grows=[self.text, self.foot], growing=self._growing,
+                  told=self.told, whole=self._shown, gone=self._gone).connect()  # fmt: skip
+
+    @property
+    def asked(self) -> list[Any]:
+        return [*self.told, self.shelf.mark]
 
     @property
     def told(self) -> list[Any]:
@@ -61,33 +68,25 @@ class StoryPanel:
 
     @property
     def arrivals(self) -> list[Any]:
-        return [*self.told, *self.parameters.sliders]
+        return [*self.asked, *self.parameters.sliders]
 
-    async def arrive(self, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def arrive(self, request: gr.Request) -> tuple[Any, ...]:
         """The story that was open last; what is being added to it is followed."""
         try:
             user = user_of(request)
         except PlaygroundError as error:
-            yield (gr.skip(), gr.skip(), chat_view.problem(error.sentence), *[gr.skip()] * (len(self.arrivals) - 3))
-            return
+            return (*self._refused(error), *[gr.skip()] * (len(self.arrivals) - len(self.told)))
         found = self.playground.latest(user, ROOM)
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
         shown = found.id if found else ""
-        running = self.playground.answers.find(shown)
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            yield (*self._shown(user, shown), *sliders)
-            if running:
-                async for told in self.shelf.followed(running, watch, self._telling(user, shown), own=False):
-                    yield (*told, *[gr.skip()] * len(sliders))
+        return (*self._shown(user, shown), self.shelf.marked(shown), *sliders)
 
-    async def go_on(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        async for shown in self._written(values, request, again=False):
-            yield shown
+    async def go_on(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
+        return self._asked(values, request, again=False)
 
-    async def again(self, values: Values, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+    async def again(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         """What the model wrote last, written anew."""
-        async for shown in self._written(values, request, again=True):
-            yield shown
+        return self._asked(values, request, again=True)
 
     def take_back(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         """Without what the model wrote last. What the person changed before that stays changed."""
@@ -100,29 +99,30 @@ class StoryPanel:
             return self._refused(error)
         return self._shown(user, shown, words)
 
-    async def _written(self, values: Values, request: gr.Request, *, again: bool) -> AsyncIterator[tuple[Any, ...]]:
+    def _asked(self, values: Values, request: gr.Request, *, again: bool) -> tuple[Any, ...]:
         try:
             user = user_of(request)
             said = self._said(user, values, again=again)
-            running = self.playground.say(user, said)
+            self.playground.say(user, said)
         except PlaygroundError as error:
-            yield self._refused(error)
-            return
-        with self.shelf.watches.begin(page_of(request)) as watch:
-            telling = self._telling(user, said.conversation, str(values[self.shelf.search] or ""))
-            yield telling.whole()
-            async for told in self.shelf.followed(running, watch, telling, own=True):
-                yield told
+            return (*self._refused(error), gr.skip())
+        shown, words = said.conversation, str(values[self.shelf.search] or "")
+        self.shelf.asked(page_of(request), shown)
+        return (*self._shown(user, shown, words), self.shelf.marked(shown))
 
-    def _telling(self, user: str, shown: str, words: str = "") -> Telling:
-        """What the page is told of what is being added: the values of `told`."""
-        return Telling(
-            grown=lambda: (*self._text_and_foot(self.playground.see(user, shown)), *[gr.skip()] * 5),
-            whole=lambda: self._shown(user, shown, words),
-            gone=lambda error: ("", "", chat_view.problem(error.sentence), *self._buttons(""), "",
-                                self.shelf.render(user, None, words)),
-            nothing=tuple([gr.skip()] * len(self.told)),
-        )  # fmt: skip
+    def _growing(self, user: str, running: Running) -> Callable[[], Any]:
+        """What gives the text and the line under it while it grows. What stands before it stays."""
+        order = running.order
+        before = requests.text_of(self.playground.conversations.get(user, order.conversation).turns[: order.place])
+        return lambda: (
+            before + running.text,
+            chat_view.footnote(running.answer, flow.waiting(self.playground, running)),
+        )
+
+    def _gone(self, user: str, words: str, error: PlaygroundError) -> tuple[Any, ...]:
+        """The values of `told`, where the conversation was deleted."""
+        listed = self.shelf.render(user, None, words)
+        return ("", "", chat_view.problem(error.sentence), *self._buttons(""), "", listed)
 
     def _said(self, user: str, values: Values, *, again: bool) -> Said:
         kept = self.playground.conversations

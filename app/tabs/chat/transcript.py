@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio.utils import get_upload_folder
 
 from app.playground.export import kind
@@ -18,6 +20,13 @@ Message = dict[str, Any]
 def messages(conversation: Conversation | None, waiting: str = "") -> list[Message]:
     """One message for each turn, so that the chatbot's numbers are those of the turns."""
     return [_message(turn, waiting) for turn in conversation.turns] if conversation else []
+
+
+def sent(chatbot: gr.Chatbot, turns: Iterable[Turn], waiting: str = "") -> list[Message]:
+    """The same as Gradio sends them."""
+    shown: list[Any] = [_message(turn, waiting) for turn in turns]
+    value: list[Message] = chatbot.postprocess(shown).model_dump()
+    return value
 
 
 def _message(turn: Turn, waiting: str) -> Message:
