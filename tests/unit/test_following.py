@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
+import starlette.requests
 
 from app.inference.types import GenerateRequest, Role, Started
 from app.playground import requests
@@ -16,8 +19,9 @@ from app.playground.conversations import OWNER, Conversations
 from app.playground.core import Core, Place
 from app.playground.playground import Playground, Said
 from app.playground.talk import State, Turn
-from app.tabs.chat import flow
+from app.tabs.chat import flow, shelf
 from app.tabs.chat.flow import Telling, Values
+from app.tabs.chat.following import Following
 from app.tabs.chat.watch import Watch, Watches
 from tests.support.inference_server import TOKEN, ScriptedService, Step, delta, finished, serving
 
@@ -126,5 +130,76 @@ def test_a_conversation_that_is_deleted_meanwhile_is_told_in_a_sentence(tmp_path
         await playground.delete(OWNER, running.order.conversation)
         await following
         assert heard[-1] == ("gone", "That conversation is not there any more. Choose another, or begin a new one.")
+
+    answering(tmp_path, url, work)
+
+
+def asked(page: str) -> gr.Request:
+    """What a page's event comes with, as the gate leaves it."""
+    scope = {"type": "http", "headers": [], "query_string": b"", "state": {"user": OWNER}}
+    return gr.Request(request=starlette.requests.Request(scope), session_hash=page)
+
+
+def a_chat(playground: Playground) -> Following:
+    with gr.Blocks():
+        text = gr.HTML()
+        kept = shelf.build(playground, "guanaco")
+    return Following(
+        playground=playground,
+        shelf=kept,
+        grows=[text],
+        growing=lambda _, running: lambda: running.text,
+        told=[text],
+        whole=lambda user, shown, _: (playground.see(user, shown).turns[-1].text,),
+        gone=lambda user, words, error: (error.sentence,),
+    )
+
+
+async def heard(values: AsyncIterator[Any]) -> list[Any]:
+    return [value async for value in values]
+
+
+def test_what_grows_is_told_as_it_grows_and_the_whole_once_at_the_end(tmp_path: Path, url: str) -> None:
+    async def work(playground: Playground, running: Running) -> None:
+        chat, shown, whole = a_chat(playground), running.order.conversation, "".join(f"{n} " for n in range(WORDS))
+        assert await heard(chat.follow(shown, None, asked(PAGE))) == [gr.skip()], "nothing is under way for this page"
+        *grown, last = await heard(chat.follow(shown, "a mark", asked(PAGE)))
+        assert len(grown) > 3 and all(whole.startswith(text) for text in grown) and grown == sorted(grown, key=len)
+        assert last == gr.skip(), "Gradio says it once more"
+        assert await heard(chat.settle(shown, None, asked(PAGE))) == [(whole,)]
+        assert await heard(chat.settle(shown, None, asked(PAGE))) == [(gr.skip(),)]
+
+    answering(tmp_path, url, work)
+
+
+def test_a_page_follows_an_answer_once_and_one_that_turned_away_is_told_no_whole(tmp_path: Path, url: str) -> None:
+    async def work(playground: Playground, running: Running) -> None:
+        chat, shown = a_chat(playground), running.order.conversation
+        following = asyncio.create_task(heard(chat.follow(shown, "a mark", asked(PAGE))))
+        await running.wait(0.3)
+        assert await heard(chat.follow(shown, "a mark", asked(PAGE))) == [gr.skip()]
+        await chat.shelf.leave(asked(PAGE))
+        assert (await following)[-1] == gr.skip() and not running.done
+        assert await heard(chat.settle(shown, "", asked(PAGE))) == [(gr.skip(),)]
+
+    answering(tmp_path, url, work)
+
+
+def test_a_page_that_asked_and_was_closed_before_it_followed_ends_its_answer(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.tabs.chat.watch.CLAIM_S", 0.2)
+
+    async def work(playground: Playground, running: Running) -> None:
+        chat, shown = a_chat(playground), running.order.conversation
+        chat.shelf.asked("follows", shown)
+        assert chat.shelf.watches.claim("follows") and not chat.shelf.watches.claim("follows")
+        chat.shelf.asked("leaves", shown)
+        await chat.shelf.leave(asked("leaves"))
+        await running.wait(0.5)
+        assert not running.done
+        chat.shelf.asked("closed", shown)
+        await running.wait(2)
+        assert running.answer.state is State.INTERRUPTED
 
     answering(tmp_path, url, work)

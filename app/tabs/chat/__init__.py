@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.playground.playground import Playground
 from app.tabs.chat import alpaca, compare, guanaco, llava, mpt
+from app.tabs.chat.compare import ComparePanel
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET
 from app.tabs.chat.visitor import is_owner
@@ -21,10 +22,11 @@ PARTS = mpt.PARTS  # the tabs inside MPT's
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chats:
-    """The panels of a page, the notices above them, the tabs by id. `parts`: the tabs inside the tab of MPT."""
+    """The panels of a page by their tab, the notices above them, the tabs by id. `parts`: the tabs inside MPT's."""
 
     playground: Playground
-    panels: Sequence[Any]
+    panels: Mapping[str, Sequence[Any]]
+    compared: ComparePanel
     notices: Sequence[gr.HTML]
     tabs: Mapping[str, gr.Tab]
     parts: gr.Tabs
@@ -33,8 +35,9 @@ class Chats:
     def connect(self, page: gr.Blocks, *, at_once: bool) -> None:
         """Call it outside of the page's tabs: what has no place on the page would count as one of them.
 
-        Each panel fills itself when the page is loaded; what is known of the models follows the core, which a look at
-        a tab wakes. `at_once`: who comes to the page, comes to chat.
+        Each panel fills itself when its tab is first looked at, which the first tab is when the page is loaded; what is
+        known of the models follows the core, which a look at a tab wakes. `at_once`: who comes to the page, comes to
+        chat.
         """
         seen = gr.State(())
         # Not a State: the page hears of a State's change from handlers in the queue alone.
@@ -53,10 +56,11 @@ class Chats:
 
         told: list[Any] = [seen, offered, *self.notices, *(each.speed for each in self._timed)]
         page.load(wake if at_once else look, seen, told, queue=False, **QUIET)
-        for panel in self.panels:
-            page.load(panel.arrive, None, panel.arrivals, concurrency_limit=None, **QUIET)
-        for tab in self.tabs.values():
+        page.load(self.compared.arrive, None, self.compared.arrivals, concurrency_limit=None, **QUIET)
+        for key, tab in self.tabs.items():
             tab.select(wake, seen, told, queue=False, **QUIET)
+            for panel in self.panels.get(key, ()):
+                _fill_once(tab, panel)
         gr.Timer(LOOK_S).tick(look, seen, told, queue=False, **QUIET)
         sliders = [slider for each in self.parameters for slider in each.sliders]
         read = set().union(*(each.read_by_follow for each in self.parameters))
@@ -85,26 +89,30 @@ class Chats:
         return [slider for each in self.parameters for slider in each.followed(values, known)]
 
 
+def _fill_once(tab: gr.Tab, panel: Any) -> None:
+    """What is on no tab that was looked at costs a page nothing while it is loaded."""
+    looked = gr.State(False)
+    outputs = [looked, *panel.arrivals]
+
+    async def look(before: bool, request: gr.Request) -> tuple[Any, ...]:
+        return tuple([gr.skip()] * len(outputs)) if before else (True, *await panel.arrive(request))
+
+    tab.select(look, looked, outputs, concurrency_limit=None, **QUIET)
+
+
 def build(playground: Playground) -> Chats:
     """Add the chat tabs where the tabs of a page are being built."""
-    panels: list[Any] = []
+    built: dict[str, Any] = {}
     notices: list[gr.HTML] = []
     tabs: dict[str, gr.Tab] = {}
     for module in (guanaco, alpaca, mpt, llava, compare):
         key = module.__name__.rpartition(".")[2]
         with gr.Tab(module.TITLE, id=key) as tabs[key]:
             notices.append(gr.HTML(elem_classes="sr-part sr-notice", apply_default_css=False))
-            panels.append(module.build(playground))
-    several = next(panel for panel in panels if isinstance(panel, mpt.MptPanels))
-    place = panels.index(several)
-    panels[place : place + 1] = [several.chat, several.instruct, several.story]
-    parameters = [each for panel in panels for each in _parameters(panel)]
-    return Chats(
-        playground=playground, panels=panels, notices=notices, tabs=tabs, parts=several.parts, parameters=parameters
-    )
-
-
-def _parameters(panel: Any) -> Sequence[Parameters]:
-    if isinstance(panel, compare.ComparePanel):
-        return [side.parameters for side in panel.sides]
-    return [panel.parameters]
+            built[key] = module.build(playground)
+    compared, several = built.pop("compare"), built["mpt"]
+    panels = {key: (panel,) for key, panel in built.items()} | {"mpt": (several.chat, several.instruct, several.story)}
+    beside = [panel.parameters for each in panels.values() for panel in each]
+    parameters = [*beside, *(side.parameters for side in compared.sides)]
+    return Chats(playground=playground, panels=panels, compared=compared, notices=notices, tabs=tabs,
+                 parts=several.parts, parameters=parameters)  # fmt: skip

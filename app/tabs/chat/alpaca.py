@@ -80,9 +80,10 @@ class AlpacaPanel:
             skipped = [gr.skip()] * (len(self.arrivals) - 2 - len(self.told))
             return (gr.skip(), gr.skip(), *self._refused(error), *skipped)
         found = self.playground.latest(user, ROOM)
-        shown = found.id if found else ""
+        if found is None:
+            return self.shelf.listed(user, self.arrivals)
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
-        return (*_asked(found), *self._shown(user, shown), self.shelf.marked(shown), *sliders)
+        return (*_asked(found), *self._shown(user, found.id), self.shelf.marked(found.id), *sliders)
 
     async def answer(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         """Each instruction is on its own, so each is kept as a conversation of its own."""

@@ -90,11 +90,11 @@ class ChatPanel:
         except PlaygroundError as error:
             return (*self._refused(error), *[gr.skip()] * (len(self.arrivals) - 5))
         found = self.playground.latest(user, self.spec.room)
+        if found is None:
+            return self.shelf.listed(user, self.arrivals)
         name = self.spec.model.name
         sliders = self.parameters.at_defaults(name, self.playground.core.model(name))
-        shown = found.id if found else ""
-        system = found.system if found else ""
-        return (*self._shown(user, shown), self.shelf.marked(shown), system, *sliders)
+        return (*self._shown(user, found.id), self.shelf.marked(found.id), found.system, *sliders)
 
     async def send(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         return self._asked(values, request, _turn(values[self.box]))

@@ -54,6 +54,11 @@ class Shelf:
         found = self.playground.conversations.list(user, self.room, words)
         return chat_view.listing(found, conversation, time.time(), bool(words.strip()))
 
+    def listed(self, user: str, outputs: list[Any]) -> tuple[Any, ...]:
+        """The list alone, where a person has said nothing yet: what he may be writing already stays."""
+        listed = self.render(user, None)
+        return tuple(listed if output is self.talks else gr.skip() for output in outputs)
+
     def marked(self, conversation: str) -> Any:
         """The value of `mark` where a page has just come to a conversation."""
         return uuid.uuid4().hex if self.playground.answers.find(conversation) else gr.skip()

@@ -77,9 +77,10 @@ class StoryPanel:
         except PlaygroundError as error:
             return (*self._refused(error), *[gr.skip()] * (len(self.arrivals) - len(self.told)))
         found = self.playground.latest(user, ROOM)
+        if found is None:
+            return self.shelf.listed(user, self.arrivals)
         sliders = self.parameters.at_defaults(MODEL, self.playground.core.model(MODEL))
-        shown = found.id if found else ""
-        return (*self._shown(user, shown), self.shelf.marked(shown), *sliders)
+        return (*self._shown(user, found.id), self.shelf.marked(found.id), *sliders)
 
     async def go_on(self, values: Values, request: gr.Request) -> tuple[Any, ...]:
         return self._asked(values, request, again=False)
