@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spaces_runner.errors import RunnerError
-    from spaces_runner.handle import Space, inspect, run, spaces
+    from spaces_runner.handle import Space, check, inspect, run, spaces
 
 __version__ = "0.1.0"
-__all__ = ["RunnerError", "Space", "__version__", "inspect", "run", "spaces"]
+__all__ = ["RunnerError", "Space", "__version__", "check", "inspect", "run", "spaces"]
 
 _HOMES = {
     "RunnerError": "spaces_runner.errors",
     "Space": "spaces_runner.handle",
+    "check": "spaces_runner.handle",
     "inspect": "spaces_runner.handle",
     "run": "spaces_runner.handle",
     "spaces": "spaces_runner.handle",

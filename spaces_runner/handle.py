@@ -22,6 +22,7 @@ from spaces_runner.settings import Settings, read_settings
 from spaces_runner.types import ErrorInfo, Event, Finding, RunOptions, SpaceRef, SpaceStatus, Stage
 
 if TYPE_CHECKING:
+    from spaces_runner.checking import Result
     from spaces_runner.types import Inspection
 
 Listener = Callable[[Event], None]
@@ -139,6 +140,7 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
     args: Iterable[str] = (),
     name: str | None = None,
     model: str | None = None,
+    apt: bool = False,
     refresh: bool = False,
     settings: Settings | None = None,
     progress: Listener | None = None,
@@ -148,7 +150,8 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
 
     `space` is an address, `owner/name`, or a directory; a path object is always a directory. `gpu` is "auto", "none",
     an index or a UUID. `model` is one of the inference core's, which is started if need be: the Space finds its address
-    in API_URL, or, with "NAME=VARIABLE", in VARIABLE, and a token in API_TOKEN. `progress` is called with each event in
+    in API_URL, or, with "NAME=VARIABLE", in VARIABLE, and a token in API_TOKEN. `apt` is your yes to installing what
+    its packages.txt asks for, as root and for the whole machine. `progress` is called with each event in
     place of the printed lines. After `timeout` seconds NeverReady is raised and the Space goes on: `spaces()` has it.
     """
     from spaces_runner import control
@@ -162,6 +165,7 @@ def run(  # noqa: PLR0913  # one keyword per thing that can be asked for
         secret_names=tuple(secrets or ()),
         app_args=tuple(args),
         refresh=refresh,
+        apt=apt,
         model=model,
     )
     ref = _named(space, settings)
@@ -182,10 +186,13 @@ def _named(space: str | os.PathLike[str], settings: Settings) -> SpaceRef:
     """What `space` names. A path object is a directory, also where its text could be a Space on the Hub."""
     from spaces_runner.ref import parse
 
+    return parse(_text(space), settings)
+
+
+def _text(space: str | os.PathLike[str]) -> str:
+    """What a person would paste."""
     text = os.fspath(space)
-    if not isinstance(space, str) and not text.startswith(("/", "~")):
-        text = f"./{text}"
-    return parse(text, settings)
+    return text if isinstance(space, str) or text.startswith(("/", "~")) else f"./{text}"
 
 
 def _start_core(settings: Settings) -> None:
@@ -215,6 +222,42 @@ def inspect(  # noqa: PLR0913  # one keyword per thing that can be asked for
     report = Reporter(emit=progress) if progress else Reporter()
     looking.sweep(settings)
     return runner.inspect(_named(space, settings), options, settings, report)
+
+
+def check(  # noqa: PLR0913  # one keyword per thing that can be asked for
+    spaces: Iterable[str | os.PathLike[str]],
+    *,
+    jobs: int | None = None,
+    timeout: float = 1800.0,
+    keep: bool = False,
+    gpu: str = "auto",
+    python: str | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    apt: bool = False,
+    settings: Settings | None = None,
+    progress: Callable[[Result], None] | None = None,
+) -> tuple[Result, ...]:
+    """Run many Spaces, each until its page and one call have answered, and say how each fared, in the order asked.
+
+    `jobs` are run at once (None: as there is room), `timeout` seconds are given to each, and each is stopped and
+    removed afterwards; `keep` leaves out the removing. `progress` is called with each result as it comes. A Space that
+    fails is a result, not an error; KeyboardInterrupt ends everything that was started.
+    """
+    from spaces_runner import checking
+
+    options = RunOptions(
+        share=False,
+        gpu=str(gpu),
+        python=python,
+        variables=dict(env or {}),
+        secret_names=tuple(secrets or ()),
+        apt=apt,
+    )
+    order = checking.Order(options=options, secrets=dict(secrets or {}), jobs=jobs, timeout_s=timeout, keep=keep)
+    wanted = [_text(space) for space in spaces]
+    results = checking.check(wanted, order, settings or read_settings(), progress or (lambda _: None))
+    return tuple(sorted(results, key=lambda result: wanted.index(result.space)))
 
 
 def spaces(*, settings: Settings | None = None) -> tuple[Space, ...]:

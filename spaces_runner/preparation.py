@@ -17,6 +17,7 @@ from typing import Any
 
 from spaces_runner.codec import decode, encode
 from spaces_runner.job import Job
+from spaces_runner.settings import Settings
 from spaces_runner.types import Environment, Patch, SpaceSpec
 
 # What findings and packages depend on besides: installed Debian packages, and the driver that decides torch's build.
@@ -57,6 +58,14 @@ def recall(job: Job, commit: str) -> Preparation | None:
     return replace(kept.preparation, environment=replace(environment, reused=True))
 
 
+def last(settings: Settings, space_id: str) -> Preparation | None:
+    """What was made of a Space's last build that can be remembered, whether or not it still holds."""
+    try:
+        return decode(_Kept, json.loads(_path(settings, space_id).read_text())).preparation
+    except (OSError, ValueError, KeyError, TypeError):  # as above
+        return None
+
+
 def remember(job: Job, commit: str, preparation: Preparation) -> None:
     """Keep it for the next launch of the same; what was kept before is dropped."""
     path = _file(job)
@@ -69,7 +78,11 @@ def remember(job: Job, commit: str, preparation: Preparation) -> None:
 
 
 def _file(job: Job) -> Path:
-    return job.settings.space(job.space_id).root / "preparation.json"
+    return _path(job.settings, job.space_id)
+
+
+def _path(settings: Settings, space_id: str) -> Path:
+    return settings.space(space_id).root / "preparation.json"
 
 
 def _made_from(job: Job, commit: str) -> str:

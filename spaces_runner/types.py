@@ -170,6 +170,7 @@ class RunOptions:
     secret_names: tuple[str, ...] = ()
     app_args: tuple[str, ...] = ()
     refresh: bool = False  # resolve the requirements anew
+    apt: bool = False  # the owner's yes to installing what packages.txt asks for
     model: str | None = None  # of the inference core, for the Space to call: "NAME", or "NAME=VARIABLE" for its address
     sandbox: bool = True  # False: its owner lets it reach whatever its user can
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spaces_runner import __version__
-from spaces_runner.cli import core, doctor, inspect, logs, patch, prune, ps, restart, rm, run, stop
+from spaces_runner.cli import check, core, doctor, inspect, logs, patch, prune, ps, restart, rm, run, stop
 from spaces_runner.cli.verb import Verb, Verbs
 
 # Plain help and plain errors: what rich draws around them costs a tenth of a second at every start.
@@ -41,6 +41,7 @@ def spaces_runner(
 
 
 app.command("run", cls=Verb)(run.run)
+app.command("check", cls=Verb)(check.check)
 app.command("inspect", cls=Verb)(inspect.inspect)
 app.command("ps", cls=Verb)(ps.ps)
 app.command("logs", cls=Verb)(logs.logs)

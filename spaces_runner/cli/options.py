@@ -51,6 +51,9 @@ Unsandboxed = Annotated[
     bool,
     typer.Option("--unsafe-no-sandbox", help="Let it reach whatever its user can. Only for code that you trust."),
 ]
+Apt = Annotated[
+    bool, typer.Option("--apt", help="Install what packages.txt asks for by apt, as root and for the whole machine.")
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -10,6 +10,7 @@ from spaces_runner.cli import core
 from spaces_runner.cli.face import AsJson, Face, Style, opened
 from spaces_runner.cli.options import (
     AppArgs,
+    Apt,
     Env,
     Gpu,
     Model,
@@ -43,6 +44,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
     python: PythonVersion = None,
     share: Share = True,
     model: Model = None,
+    apt: Apt = False,
     refresh: Refresh = False,
     unsafe_no_sandbox: Unsandboxed = False,
     as_json: AsJson = False,
@@ -64,6 +66,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option
             secret_names=tuple(values),
             app_args=tuple(args or ()),
             refresh=refresh,
+            apt=apt,
             model=model,
             sandbox=not unsafe_no_sandbox,
         )

@@ -23,7 +23,7 @@ from tests.support.cli import ROOT, Cli, drain, ending, environ_of, said
 from tests.support.home import open_directory
 from tests.support.share import Share
 
-VERBS = ("run", "inspect", "ps", "logs", "stop", "restart", "rm", "patch", "doctor", "prune")
+VERBS = ("run", "check", "inspect", "ps", "logs", "stop", "restart", "rm", "patch", "doctor", "prune")
 README = "---\ntitle: Tiny\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n"
 APP = """
 import os, sys
