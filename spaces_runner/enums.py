@@ -34,6 +34,7 @@ class Step(StrEnum):
     CLONE = "clone"
     LFS = "lfs"
     DETECT = "detect"
+    PACKAGES = "packages"  # Debian's, of packages.txt
     ENVIRONMENT = "environment"
     MODELS = "models"  # those that the Space has its builder preload
     PATCH = "patch"

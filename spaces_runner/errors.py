@@ -18,6 +18,7 @@
     │   ├── UnknownSdk
     │   └── UnsupportedSdk
     ├── BuildError               BUILD_ERROR    environment
+    │   ├── AptFailed                       packages
     │   ├── BadRequirements
     │   ├── PythonMissing
     │   ├── Unresolvable
@@ -161,6 +162,11 @@ class BuildError(RunnerError):
     code = "build_failed"
     stage = Stage.BUILD_ERROR
     step = Step.ENVIRONMENT
+
+
+class AptFailed(BuildError):
+    code = "apt_failed"
+    step = Step.PACKAGES
 
 
 class BadRequirements(BuildError):

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from spaces_runner import gpu, launch, models, overlay, preparation
+from spaces_runner import apt, gpu, launch, models, overlay, preparation
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
 from spaces_runner.errors import RunnerError, UnsupportedSdk
@@ -79,6 +79,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
     with report.step(Step.DETECT):
         spec = known.spec if known else _detect(checkout, options)
         found += spec.findings
+    found += apt.provide(spec.packages, settings, report, yes=options.apt)
     with report.step(Step.ENVIRONMENT) as note:
         packages = known.environment if known else _environment(job, spec, checkout, report, found)
         found += (*(packages.resolution.findings if known else ()), *packages.findings)
@@ -186,6 +187,7 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         checkout = look(ref, target, settings, report)
         with report.step(Step.DETECT):
             spec = _detect(checkout, options)
+        packages = apt.provide(spec.packages, settings, report, yes=False)
         with report.step(Step.ENVIRONMENT):
             scratch = _scratch(Path(folder, "build"))
             under = Confinement(user=inspector(settings), sandbox=sandbox)
@@ -202,7 +204,7 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         patch=changes,
         gpus=gpus,
         gpu_fit=gpu.fit(spec.suggested_hardware, gpus, options.gpu),
-        findings=(*checkout.findings, *spec.findings, *resolution.findings, *changes.findings),
+        findings=(*checkout.findings, *spec.findings, *packages, *resolution.findings, *changes.findings),
     )
 
 

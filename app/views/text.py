@@ -16,6 +16,7 @@ STEP_TITLES = {
     Step.CLONE: "Fetch the files",
     Step.LFS: "Fetch the large files",
     Step.DETECT: "Read what kind of Space it is",
+    Step.PACKAGES: "Install its system packages",
     Step.ENVIRONMENT: "Build its environment",
     Step.MODELS: "Fetch its models",
     Step.PATCH: "Patch the launch",

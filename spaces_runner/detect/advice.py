@@ -21,7 +21,6 @@ from spaces_runner.types import Finding, RunOptions, Sdk, Severity
 MAX_SMALL_FILES = 3000  # looked into for LFS pointers
 POINTER = b"version https://git-lfs.github.com/spec/v1"
 POINTER_BYTES = 1024
-DPKG_LISTS = Path("/var/lib/dpkg/info")  # a NAME.list, or NAME:ARCHITECTURE.list, for every installed package
 
 # Variables that the Hub, the runner or the system sets, or whose absence is no secret's.
 _BUILT_IN = re.compile(
@@ -58,23 +57,6 @@ def missing_variables(facts: Facts, options: RunOptions) -> frozenset[str]:
     """The variables that the code cannot do without, and that neither the owner, the code nor the Hub sets."""
     given = {*options.variables, *options.secret_names}
     return frozenset(name for name in facts.required if not _is_set(name, facts) and name not in given)
-
-
-def system_packages(packages: tuple[str, ...], listed: Path = DPKG_LISTS) -> tuple[Finding, ...]:
-    """A finding about the Debian packages that a Space asks for and this machine lacks; nothing where it lacks none."""
-    missing = [
-        name for name in packages if not any(listed.glob(f"{name}.list")) and not any(listed.glob(f"{name}:*.list"))
-    ]
-    if not missing:
-        return ()
-    return (
-        Finding(
-            code="system-packages",
-            severity=Severity.WARNING,
-            message=f"packages.txt asks for {', '.join(missing)}, which this machine lacks. The app may do without.",
-            remedy=f"sudo apt-get install {' '.join(missing)}",
-        ),
-    )
 
 
 def _is_set(name: str, facts: Facts) -> bool:

@@ -68,7 +68,6 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
             *version_findings,
             *python_findings,
             *files.findings,
-            *advice.system_packages(files.packages),
             *advice.findings(view),
         ),
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from spaces_runner.detect import detect
-from spaces_runner.detect.advice import system_packages
 from spaces_runner.distributions import missing_imports
 from spaces_runner.errors import BadFrontMatter, NoAppFile, RunnerError, UnknownSdk
 from spaces_runner.types import Checkout, Finding, RefKind, RunOptions, Sdk, Severity, SpaceRef, SpaceSpec
@@ -285,12 +284,3 @@ def test_newer_python_is_read(tmp_path: Path) -> None:
     spec = look(tmp_path, {"app.py": code})
     assert spec.imports == ("cv2",)
     assert "unreadable-source" not in codes(spec)
-
-
-def test_debian_packages_that_are_missing_are_named(tmp_path: Path) -> None:
-    (tmp_path / "ffmpeg.list").touch()
-    (tmp_path / "libgl1:amd64.list").touch()
-    (finding,) = system_packages(("ffmpeg", "libgl1", "fortune-mod"), tmp_path)
-    assert finding.code == "system-packages"
-    assert finding.remedy == "sudo apt-get install fortune-mod"
-    assert system_packages(("ffmpeg", "libgl1"), tmp_path) == ()
