@@ -5,6 +5,7 @@ Ports, the bootstrap's socket, the run mark and the secrets are added by the shi
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from spaces_runner.types import (
     SpaceSpec,
     User,
 )
-from spaces_runner.variables import RESERVED
+from spaces_runner.variables import PATHS, RESERVED
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -49,6 +50,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         **_machine(python, dirs, settings, user),
         **_hub(checkout.ref, spec, gpu),
         **_gpu(options, gpu, settings),
+        **_folders(spec, dirs),
         **{name: value for name, value in options.variables.items() if name not in RESERVED},
     }
     needs = Needs(python=python, prefix=environment.prefix, named=(*options.app_args, *options.variables.values()))
@@ -133,6 +135,13 @@ def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
         "TQDM_POSITION": "-1",
         "TQDM_MININTERVAL": "1",
     }
+
+
+def _folders(spec: SpaceSpec, dirs: SpaceDirs) -> dict[str, str]:
+    """What stands for folders of the Hub's machine, for code that names any: one leads to another."""
+    if not spec.hub_paths:
+        return {}
+    return {PATHS: json.dumps({"/home/user/app": str(dirs.app), "/home/user": str(dirs.home), "/data": str(dirs.data)})}
 
 
 def _gpu(options: RunOptions, gpu: Gpu | None, settings: Settings) -> dict[str, str]:

@@ -6,6 +6,7 @@ everything else is found behind it. The runner lays it out and never runs anythi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ from spaces_runner.ownership import hand_over
 from spaces_runner.types import Environment, User
 
 _PTH = "_spaces_runner_environment"
+_HUB = "_spaces_runner_hub"  # after it by name, and so by order
+_OWN = Path(__file__).parent / "bootstrap" / f"{_HUB}.py"
 _MAX_SHEBANG = 120  # the kernel cuts the first line of a script at 127 bytes
 _NOT_SCRIPTS = ("python", "activate", "Activate", "deactivate")
 
@@ -36,7 +39,8 @@ def lay(environment: Environment, venv_dir: Path, user: User | None) -> str:
     """
     mark = venv_dir.with_name(f"{venv_dir.name}.fingerprint")  # beside it: inside, the Space could write it
     python = venv_dir / "bin" / "python"
-    if _read(mark) == environment.fingerprint and python.is_symlink():
+    made_of = f"{environment.fingerprint} {hashlib.sha256(_OWN.read_bytes()).hexdigest()[:16]}"
+    if _read(mark) == made_of and python.is_symlink():
         return str(python)
     mark.unlink(missing_ok=True)
     room = Path(tempfile.mkdtemp(prefix=f".{venv_dir.name}-", dir=venv_dir.parent))  # closed to all but us
@@ -48,7 +52,7 @@ def lay(environment: Environment, venv_dir: Path, user: User | None) -> str:
         venv_dir.rename(room / "old")  # its contents are a stranger's: no link in them is followed
     fresh.rename(venv_dir)
     shutil.rmtree(room, ignore_errors=True)
-    mark.write_text(environment.fingerprint)
+    mark.write_text(made_of)
     return str(python)
 
 
@@ -67,6 +71,9 @@ def _fill(fresh: Path, final: Path, environment: Environment) -> None:
     (fresh / site / f"{_PTH}.pth").write_text(_PATH_LINE.format(site=behind))
     (fresh / site / f"{_PTH}.py").write_text(_START.format(site=behind))
     (fresh / site / f"{_PTH}.start").write_text(f"{_PTH}:start\n")
+    shutil.copyfile(_OWN, fresh / site / _OWN.name)
+    (fresh / site / f"{_HUB}.pth").write_text(f"import {_HUB}; {_HUB}.start()\n")
+    (fresh / site / f"{_HUB}.start").write_text(f"{_HUB}:start\n")
     _scripts(prefix / "bin", fresh / "bin", final / "bin" / "python")
     _data(prefix, fresh)
 

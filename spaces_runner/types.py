@@ -108,6 +108,7 @@ class SpaceSpec:
     packages: tuple[str, ...] = ()  # Debian packages of packages.txt
     imports: tuple[str, ...] = ()  # top-level modules the code imports that are neither its own nor the stdlib's
     secrets: tuple[str, ...] = ()  # environment variables the code cannot do without
+    hub_paths: tuple[str, ...] = ()  # paths that the code names and that are folders of the Hub's machine
     models: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()  # `preload_from_hub` entries
     suggested_hardware: str | None = None

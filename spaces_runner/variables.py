@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 MARK = "SPACES_RUNNER_RUN"  # the run's id; every process of its family carries it
 SOCKET = "SPACES_RUNNER_SOCKET"  # where the bootstrap finds the shim
-# Ours alone, whatever an owner asks for: with the first two changed a Space would leave its family, and with the
-# others its Gradio would believe that the Hub runs it, and refuse to share.
-RESERVED = (SOCKET, MARK, "SYSTEM", "SPACES_ZERO_GPU")
+PATHS = "SPACES_RUNNER_PATHS"  # what stands here for folders of the Hub's machine, as JSON
+# Ours alone, whatever an owner asks for: with the first three changed a Space would leave its family or its folders,
+# and with the others its Gradio would believe that the Hub runs it, and refuse to share.
+RESERVED = (SOCKET, MARK, PATHS, "SYSTEM", "SPACES_ZERO_GPU")
 LISTENING = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")  # ours as well: where this run is to be found
 
 

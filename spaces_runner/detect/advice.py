@@ -113,7 +113,7 @@ def _oauth(view: View) -> Iterator[Finding]:
             code="hub-login",
             severity=Severity.WARNING,
             message="The Space signs its users in through the Hub (hf_oauth), which works on the Hub only.",
-            remedy="Gradio's login button answers with the account of HF_TOKEN here: --secret HF_TOKEN=….",
+            remedy="Here Gradio's login button signs everybody in as `visitor`, or as the owner of --secret HF_TOKEN.",
         )
 
 
@@ -153,7 +153,9 @@ def _hub_paths(view: View) -> Iterator[Finding]:
         yield Finding(
             code="hub-path",
             severity=Severity.INFO,
-            message=f"The code uses {clean_line(path)}, a folder that exists on the Hub ({place}).",
+            message=f"The code uses {clean_line(path)}, a folder of the Hub's machine ({place})."
+            " What Python opens there is the Space's own folder here.",
+            remedy="What a library opens by itself is not found there: give it a relative path, or one from HOME.",
         )
 
 

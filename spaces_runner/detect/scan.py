@@ -33,7 +33,7 @@ _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _SCRIPT = re.compile(r"[\w./-]+\.py\b")
 _DOTTED = re.compile(r"\w+(?:\.\w+)+")
 _ASSIGNMENT = re.compile(r"(?:^|\s)([A-Z][A-Z0-9_]+)=\S")
-_HUB_PATH = re.compile(r"/(?:home/user/app|data)(?:/|$)")
+_HUB_PATH = re.compile(r"/(?:home/user|data)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)

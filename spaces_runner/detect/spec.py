@@ -60,6 +60,7 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
         packages=files.packages,
         imports=tuple(sorted(facts.imports)),
         secrets=secrets,
+        hub_paths=tuple(sorted(facts.hub_paths)),
         models=_words(meta, "models") or tuple(sorted(facts.models)),
         preload=_words(meta, "preload_from_hub"),
         suggested_hardware=clean_line(_text(meta, "suggested_hardware"))[:60] or None,

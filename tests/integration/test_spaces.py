@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
 from spaces_runner import control, looking
+from spaces_runner.checking.ask import ask
 from spaces_runner.errors import UnknownSpace
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
@@ -144,8 +146,18 @@ def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share)
             assert url, status
             check_page(case, url)
             check_api(case, url)
+        check_report(case, status)
         for value in case.secrets.values():
             assert value not in told(status, settings)
+
+
+def check_report(case: Case, status: SpaceStatus) -> None:
+    """What `spaces-runner check` asks of it: every Gradio answers a call that no case has described."""
+    answer = ask(status.local_url or "", time.monotonic() + 30.0, Event())
+    assert answer.page, answer
+    if case.gradio and not case.path:
+        assert answer.call, answer
+        assert answer.call.answered or (answer.call.note == "it asks for a login" and case.auth), answer
 
 
 @pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)

@@ -1,0 +1,3 @@
+import os
+
+os.makedirs("/usr/share/mine")

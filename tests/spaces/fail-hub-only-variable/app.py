@@ -1,0 +1,3 @@
+import os
+
+creator = os.environ["SPACE_CREATOR_USER_ID"]

@@ -1,0 +1,3 @@
+import os
+
+client = os.environ["OAUTH_CLIENT_ID"]

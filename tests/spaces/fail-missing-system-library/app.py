@@ -1,0 +1,3 @@
+import ctypes
+
+ctypes.CDLL("libspacesrunner.so.1")
