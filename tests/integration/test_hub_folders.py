@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 
 from spaces_runner.environment.pythons import installed
-from spaces_runner.settings import Settings
+from spaces_runner.settings import read_settings
 from tests.support.apps import BOOTSTRAP
 
-PYTHONS = {
-    python.minor: python.path
-    for python in installed(Settings(home="/nonexistent", path="/usr/local/bin:/usr/bin:/bin"))
-}
+PYTHONS = {python.minor: python.path for python in installed(read_settings())}
 
 START = "import _spaces_runner_hub as hub; hub.start()\n"
 USE = """
@@ -25,7 +22,7 @@ os.makedirs("/data/a/b", exist_ok=True)
 pathlib.Path("/data/a/one.txt").write_text("one")
 os.rename("/data/a/one.txt", b"/data/a/b/two.txt".decode())
 assert os.listdir(b"/data/a") == [b"b"] and os.path.isdir("/data/a/b") and not os.path.exists("/data/a/one.txt")
-assert [str(path) for path in pathlib.Path("/data/a").glob("**/*.txt")] == ["/data/a/b/two.txt"]
+assert [path.read_text() for path in pathlib.Path("/data/a").glob("**/*.txt")] == ["one"]
 assert open(file="/data/a/b/two.txt").read() == io.open("/data/a/b/two.txt").read() == "one"
 assert shutil.copytree("/data/a", "/data/c") and shutil.rmtree("/data/a") is None and not os.path.exists("/data/a")
 sqlite3.connect("/data/state.db").execute("CREATE TABLE t (x)")
