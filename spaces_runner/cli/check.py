@@ -31,7 +31,14 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter per option
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="How many at once. [default: as there is room]", show_default=False),
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="How many at once; as there is room, if left out.",
+            show_default=False,
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="For each Space.")] = 1800.0,
     keep: Annotated[bool, typer.Option("--keep", help="Stop what was run, but do not remove it.")] = False,
