@@ -3,7 +3,7 @@
 Imported by a .pth file of the Space's overlay, after the bootstrap, in every Python of the family; standard library
 only, for Python 3.7 and newer. Folders are given where the Space's code names some: then what Python opens, lists or
 starts below /home/user/app, /home/user and /data is the Space's own, unless this machine has such a folder itself.
-What a library opens in C is out of its sight.
+What other libraries than those of IN_C open in C is out of its sight.
 """
 
 import os
@@ -20,7 +20,13 @@ ONE = (
     "chmod", "chown", "utime", "truncate", "statvfs", "mkfifo", "listxattr", "getxattr",
 )  # fmt: skip
 TWO = ("rename", "replace", "link", "symlink")
-NAMES = ("path", "src", "dst", "file", "database")  # of parameters that are paths
+NAMES = ("path", "src", "dst", "file", "filename", "database")  # of parameters that are paths
+# Functions of common libraries that open one of their first two arguments in C or Rust.
+IN_C = {
+    "_sqlite3": ("connect",),
+    "cv2": ("imread", "imwrite", "VideoCapture", "VideoWriter", "FileStorage", "CascadeClassifier"),
+    "safetensors._safetensors_rust": ("safe_open", "serialize_file"),
+}
 
 
 def here(path):
@@ -179,7 +185,8 @@ def give_folders(told):
     sys.path_hooks.insert(0, import_here)
     also("os", redirect_system)
     also("subprocess", redirect_commands)
-    also("_sqlite3", lambda module: redirect(module, ("connect",), 1))
+    for module, names in IN_C.items():
+        also(module, lambda module, names=names: redirect(module, names, 2))
 
 
 def start():

@@ -18,7 +18,7 @@ from spaces_runner.ref import parse
 from spaces_runner.sanitize import clean_line
 from spaces_runner.settings import Settings
 from spaces_runner.triage import triage
-from spaces_runner.types import ErrorInfo, Sdk, Severity, SpaceStatus, Stage
+from spaces_runner.types import ErrorInfo, Sdk, Severity, SpaceStatus, Stage, Step, StepFinished
 
 NAME = "check"  # tells the Spaces of a check from those that their owner runs
 TIMED_OUT = "check_timed_out"
@@ -45,6 +45,7 @@ class _Looked:
     status: SpaceStatus | None = None
     made: preparation.Preparation | None = None
     says: tuple[str, str] = ("", "")  # kind and version
+    needed: tuple[str, ...] = ()
     answer: Answer | None = None
     failure: Failure | None = None
     seconds: float | None = None  # None: until now
@@ -70,7 +71,8 @@ def _look(space_id: str, order: Order, settings: Settings, begun: float, stop: E
     seconds = time.monotonic() - begun
     made = _made(status, settings)
     says = (made.spec.sdk.value, made.spec.sdk_version or "") if made else _says(status, settings)
-    looked = _Looked(status=status, made=made, says=says, seconds=seconds)
+    needed = tuple(_needed(space_id, made, settings))
+    looked = _Looked(status=status, made=made, says=says, needed=needed, seconds=seconds)
     if status.stage is not Stage.RUNNING or status.local_url is None:
         return replace(looked, failure=_failure(status, order, space_id, settings))
     answer = ask(status.local_url, deadline, stop)
@@ -84,6 +86,15 @@ def _made(status: SpaceStatus, settings: Settings) -> preparation.Preparation | 
     """What this run's build made; of one that did not end, an earlier run's would be told."""
     built = status.stage in (Stage.APP_STARTING, Stage.RUNNING, Stage.RUNTIME_ERROR)
     return preparation.last(settings, status.id) if built else None
+
+
+def _needed(space_id: str, made: preparation.Preparation | None, settings: Settings) -> Iterator[str]:
+    """What was installed by apt, and what the resolution had to do."""
+    for _, event in looking.events(space_id, settings):
+        if isinstance(event, StepFinished) and event.step is Step.PACKAGES:
+            yield f"apt: {event.note}"
+    if made:
+        yield from dict.fromkeys(finding.code for finding in made.environment.resolution.findings)
 
 
 def _says(status: SpaceStatus, settings: Settings) -> tuple[str, str]:
@@ -143,7 +154,7 @@ def _result(space: str, looked: _Looked, begun: float) -> Result:
         sdk_version=(answer.version if answer else "") or looked.says[1],
         python_version=resolution.python_version if resolution else "",
         how=resolution.how if resolution else "",
-        needed=tuple(dict.fromkeys(finding.code for finding in resolution.findings)) if resolution else (),
+        needed=looked.needed,
         call=_call(looked),
         failure=looked.failure,
         at=datetime.now(UTC).isoformat(timespec="seconds"),

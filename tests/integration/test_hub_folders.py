@@ -67,6 +67,22 @@ def test_pythons_of_every_age_find_the_spaces_own_folder(minor: str, tmp_path: P
     assert (own / "c/b/two.txt").read_text() == "one"
 
 
+@pytest.mark.skipif(Path("/data").exists(), reason="this machine has a folder of that name, which stays what it is")
+def test_a_library_that_opens_files_in_rust_finds_it(tmp_path: Path) -> None:
+    code = """
+from safetensors.numpy import load_file, save_file
+import numpy
+save_file({"w": numpy.ones(3)}, "/data/w.safetensors")
+assert load_file("/data/w.safetensors")["w"].sum() == 3
+from safetensors import safe_open
+with safe_open(filename="/data/w.safetensors", framework="np") as file:
+    assert list(file.keys()) == ["w"]
+"""
+    done = run(sys.executable, code, tmp_path, {"/data": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "w.safetensors").exists()
+
+
 def test_a_folder_that_this_machine_has_stays_what_it_is(tmp_path: Path) -> None:
     code = "import os; print('passwd' in os.listdir('/etc'), hub.ROOTS, type(open).__name__)"
     done = run(sys.executable, code, tmp_path, {"/etc": str(tmp_path)})

@@ -192,6 +192,15 @@ def test_the_owner_may_want_no_link(room: Path, own_settings: Settings, share: S
         control.remove(space_id, settings)
 
 
+def test_two_spaces_that_want_the_same_port_run_at_once(room: Path, own_settings: Settings, share: Share) -> None:
+    settings = share.settings(own_settings)
+    pair = [case for case in RUNNING if case.name in ("habit-port-7860-twice", "mount-uvicorn")]
+    with launched(pair[0], room / "first", settings) as first, launched(pair[1], room / "second", settings) as second:
+        for case, status in ((pair[0], first), (pair[1], second)):
+            check_api(case, last_launch(case, status, settings).local_url or "")
+        assert first.local_url != second.local_url
+
+
 def test_a_share_server_that_is_down_is_a_finding(room: Path, own_settings: Settings) -> None:
     settings = replace(own_settings, share_server="http://127.0.0.1:9/v3/tunnel-request")
     [case] = [case for case in RUNNING if case.name == "launch-plain"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STAGES = {"ref", "checkout", "detect", "environment", "overlay", "patch", "launch", "triage", "tunnel"}
+STAGES = {"apt", "ref", "checkout", "detect", "environment", "overlay", "patch", "launch", "triage", "tunnel"}
 
 
 def imported(path: Path) -> set[str]:
