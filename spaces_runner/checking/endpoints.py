@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 TEXT = "Hello"
-_BESIDES = re.compile(r"clear|flag|lambda|load_example|like|undo|retry|reset|refresh|toggle|update|change|stop", re.I)
+_BESIDES = re.compile(
+    r"^_|clear|flag|lambda|load_example|like|undo|retry|reset|refresh|toggle|update|change|stop", re.I
+)
 
 
 class Media(StrEnum):

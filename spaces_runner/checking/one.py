@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,10 @@ from spaces_runner.settings import Settings
 from spaces_runner.triage import triage
 from spaces_runner.types import ErrorInfo, Sdk, Severity, SpaceStatus, Stage, Step, StepFinished
 
-NAME = "check"  # tells the Spaces of a check from those that their owner runs
+NAME = "check"  # how the names of a check's Spaces begin, which tells them from those that their owner runs
 TIMED_OUT = "check_timed_out"
 _LOOK_EVERY_S = 0.3
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def check_one(space: str, order: Order, settings: Settings, stop: Event) -> Result | None:
@@ -54,7 +56,9 @@ class _Looked:
 @contextmanager
 def _started(space: str, order: Order, settings: Settings) -> Iterator[str]:
     """The id of the Space, which is stopped at the end, and removed unless it is to be kept."""
-    request = control.Request(ref=parse(space, settings), options=order.options, secrets=order.secrets, name=NAME)
+    ref = parse(space, settings)
+    name = f"{NAME}-{_NO_NAME.sub('-', ref.name)}"[:40]
+    request = control.Request(ref=ref, options=order.options, secrets=order.secrets, name=name)
     started = control.start(request, settings)
     if not started.fresh:
         raise SpaceBusy(f"{started.id} is being checked already.", hint="Wait for that check, or stop the Space.")
@@ -130,10 +134,11 @@ def _failure(status: SpaceStatus, order: Order, space_id: str, settings: Setting
 
 
 def _class(error: ErrorInfo, causes: list[str] | tuple[str, ...]) -> Failure:
-    """Of an error: what was found with it, else what its own lines say."""
+    """Of an error: what was found with it, else what its own lines say; where neither is known, the last of them."""
     cause = next(iter(causes), "") or next((finding.code for finding in triage(error.lines)), "")
     step = error.step.value if error.step else ""
-    return Failure(error=error.code, stage=error.stage, step=step, cause=cause, message=error.message)
+    message = error.message if cause or not error.lines else f"{error.message} {error.lines[-1].strip()}"
+    return Failure(error=error.code, stage=error.stage, step=step, cause=cause, message=message)
 
 
 def _no_page(answer: Answer) -> Failure:

@@ -100,13 +100,14 @@ def test_the_authors_examples_come_first_and_lend_their_values() -> None:
         {"inputs": [2], "outputs": [1], "api_name": "draw"},
         {"inputs": [3], "outputs": [2], "api_name": "load_example"},
         {"inputs": [], "outputs": [2], "api_name": "clear"},
+        {"inputs": [1], "outputs": [2], "api_name": "_append_message_to_history"},
     ]
     found = endpoints({"components": components, "dependencies": triggers})
     assert [(one.name, one.values, one.examples) for one in found] == [
         ("draw", ("A cat",), True),
         ("other", ("Hello",), False),
     ]
-    [only] = endpoints({"components": components, "dependencies": triggers[3:]})
+    [only] = endpoints({"components": components, "dependencies": triggers[3:4]})
     assert only.name == "clear"
 
 
