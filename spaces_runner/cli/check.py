@@ -22,36 +22,37 @@ if TYPE_CHECKING:
     from spaces_runner.checking import Order, Result
 
 
+Spaces = Annotated[list[str] | None, typer.Argument(metavar="SPACE", help="What run takes, as often as you like.")]
+SpacesFile = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="Spaces, one a line.", show_default=False)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", metavar="N", min=1, help="How many at once; as there is room, if left out.", show_default=False
+    ),
+]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="For each Space.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Stop what was run, but do not remove it.")]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="A file to write as well: .json holds the results, .md Markdown."
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Leave out what the .json file of --output has already.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
+
+
 def check(  # noqa: PLR0913, PLR0917  # one parameter per option
-    spaces: Annotated[
-        list[str] | None, typer.Argument(metavar="SPACE", help="What run takes, as often as you like.")
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="FILE", help="Spaces, one a line.", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            help="How many at once; as there is room, if left out.",
-            show_default=False,
-        ),
-    ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="For each Space.")] = 1800.0,
-    keep: Annotated[bool, typer.Option("--keep", help="Stop what was run, but do not remove it.")] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="A file to write as well: .json holds the results, .md Markdown."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out what the .json file of --output has already.")
-    ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    spaces: Spaces = None,
+    file: SpacesFile = None,
+    jobs: Jobs = None,
+    timeout: Timeout = 1800.0,
+    keep: Keep = False,
+    output: Output = None,
+    resume: Resume = False,
+    markdown: AsMarkdown = False,
     env: Env = None,
     secret: Secret = None,
     gpu: Gpu = "auto",

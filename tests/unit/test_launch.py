@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from spaces_runner.types import (
     SpaceSpec,
     User,
 )
-from spaces_runner.variables import LISTENING, RESERVED
+from spaces_runner.variables import LISTENING, PATHS, RESERVED
 
 SETTINGS = Settings(home="/state", hf_token="hf_not_for_spaces", path="/owner/bin:/usr/bin")
 GPU = Gpu(index=1, uuid="GPU-abc", name="NVIDIA H200", total_bytes=141 * 1024**3, free_bytes=140 * 1024**3)
@@ -47,10 +48,11 @@ def plan(
     settings: Settings = SETTINGS,
     *,
     sandbox: Sandbox | None = None,
+    spec: SpaceSpec = SPEC,
 ) -> LaunchPlan:
     resolution = Resolution(python="/py", python_version="3.11.7", how=ResolvedHow.JOINT, packages=(), lock="")
     return launch.plan(
-        spec=SPEC,
+        spec=spec,
         checkout=Checkout(ref=ref, commit="c" * 40, path="/state/spaces/x/app"),
         environment=Environment(fingerprint="f", prefix="/e", python="/e/p", resolution=resolution, reused=False),
         python="/state/spaces/x/venv/bin/python",
@@ -83,6 +85,16 @@ def test_the_fence_has_the_spaces_rooms_to_write_and_its_packages_to_read() -> N
     rooms = {f"/state/spaces/x/{room}" for room in ("app", "data", "home", "venv", "tmp", "run")}
     assert set(found.write) == rooms | {"/tmp", "/var/tmp", "/dev/shm"}
     assert plan().fence is None
+
+
+def test_code_that_names_the_hubs_folders_gets_its_own_for_them() -> None:
+    assert PATHS not in plan().env
+    env = plan(spec=replace(SPEC, hub_paths=("/data/x.db",)), options=RunOptions(variables={PATHS: "{}"})).env
+    assert json.loads(env[PATHS]) == {
+        "/home/user/app": "/state/spaces/x/app",
+        "/home/user": "/state/spaces/x/home",
+        "/data": "/state/spaces/x/data",
+    }
 
 
 def test_what_the_hub_tells_a_space() -> None:
