@@ -47,11 +47,6 @@ assert os.getcwd() == OWN
 """
 
 
-def by_age(minor: str) -> tuple[int, str]:
-    """3.9 before 3.10, and the one that runs this last."""
-    return len(minor) + 9 * (minor == "this"), minor
-
-
 def run(python: str, code: str, tmp_path: Path, folders: dict[str, str]) -> subprocess.CompletedProcess[str]:
     place = str(BOOTSTRAP.parent)
     environ = {"PYTHONPATH": place, "SPACES_RUNNER_SOCKET": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"}
@@ -63,7 +58,7 @@ def run(python: str, code: str, tmp_path: Path, folders: dict[str, str]) -> subp
 
 
 @pytest.mark.skipif(Path("/data").exists(), reason="this machine has a folder of that name, which stays what it is")
-@pytest.mark.parametrize("minor", sorted({*PYTHONS, "this"}, key=by_age))
+@pytest.mark.parametrize("minor", [*sorted(PYTHONS), "this"])
 def test_pythons_of_every_age_find_the_spaces_own_folder(minor: str, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
