@@ -75,7 +75,7 @@ def _look(space_id: str, order: Order, settings: Settings, begun: float, stop: E
     seconds = time.monotonic() - begun
     made = _made(status, settings)
     says = (made.spec.sdk.value, made.spec.sdk_version or "") if made else _says(status, settings)
-    needed = tuple(_needed(space_id, made, settings))
+    needed = tuple(_needed(status, settings))
     looked = _Looked(status=status, made=made, says=says, needed=needed, seconds=seconds)
     if status.stage is not Stage.RUNNING or status.local_url is None:
         return replace(looked, failure=_failure(status, order, space_id, settings))
@@ -92,13 +92,12 @@ def _made(status: SpaceStatus, settings: Settings) -> preparation.Preparation | 
     return preparation.last(settings, status.id) if built else None
 
 
-def _needed(space_id: str, made: preparation.Preparation | None, settings: Settings) -> Iterator[str]:
-    """What was installed by apt, and what the resolution had to do."""
-    for _, event in looking.events(space_id, settings):
+def _needed(status: SpaceStatus, settings: Settings) -> Iterator[str]:
+    """What apt installed, and what was found: what the resolution had to do, what the machine lacks."""
+    for _, event in looking.events(status.id, settings):
         if isinstance(event, StepFinished) and event.step is Step.PACKAGES:
             yield f"apt: {event.note}"
-    if made:
-        yield from dict.fromkeys(finding.code for finding in made.environment.resolution.findings)
+    yield from dict.fromkeys(finding.code for finding in status.findings)
 
 
 def _says(status: SpaceStatus, settings: Settings) -> tuple[str, str]:

@@ -61,7 +61,7 @@ class Result:
     sdk_version: str = ""
     python_version: str = ""
     how: str = ""  # the rung of the ladder on which its packages resolved
-    needed: tuple[str, ...] = ()  # what apt installed, and codes of what its packages' resolution needed
+    needed: tuple[str, ...] = ()  # what apt installed, and the codes of all that was found
     call: Call | None = None  # None: it is no Gradio app, or never answered
     failure: Failure | None = None
     at: str = ""  # when it ended, ISO 8601 in UTC

@@ -52,7 +52,7 @@ def folder() -> Iterator[Path]:
         space.mkdir(mode=0o755)
         (space / "README.md").write_text(README)
         (space / "app.py").write_text(source)
-    for name in ("fail-missing-module", "serve-standard-library"):
+    for name in ("fail-missing-module", "serve-standard-library", "packages-txt-lacking"):
         shutil.copytree(CORPUS / name, parent / name)
     yield parent
     shutil.rmtree(parent)
@@ -105,6 +105,11 @@ def test_ctrl_c_ends_everything_and_keeps_what_is_known(cli: Cli, folder: Path, 
     assert "1 of 1 started." in out
     assert len(json.loads((tmp_path / "r.json").read_text())) == 1
     assert json.loads(cli("ps", "--json").stdout) == []
+
+
+def test_what_it_lacked_is_told(shared_settings: Settings, folder: Path) -> None:
+    [result] = spaces_runner.check([folder / "packages-txt-lacking"], settings=shared_settings)
+    assert (result.verdict, result.needed) == (Verdict.STARTED, ("system-packages",))
 
 
 def test_time_is_up_is_a_class_of_its_own_and_kept_spaces_are_stopped(shared_settings: Settings, folder: Path) -> None:
