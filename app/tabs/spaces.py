@@ -41,6 +41,16 @@ INSPECT_EVERY_S = 0.3
 RECENT = 6
 # A click on a button inside the cards reaches `act` with what the button stands for.
 _CARD_CLICKS = """
+// The cards are made anew while somebody presses a button: the one under the pointer then is another, of the same name.
+let pressed = null;
+const named = (event) => event.target.closest('button[data-action]');
+const same = (one, other) => ['action', 'space', 'name'].every((key) => one.dataset[key] === other.dataset[key]);
+element.addEventListener('pointerdown', (event) => { pressed = named(event); });
+element.addEventListener('pointerup', (event) => {
+  const button = named(event);
+  if (button && pressed && button !== pressed && same(button, pressed)) button.click();
+  pressed = null;
+});
 const REMOVAL = 'Remove this Space, its files and its logs from this machine? If it runs, it is stopped first.';
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
