@@ -51,8 +51,8 @@ def start(request: Request, settings: Settings) -> Started:
     run, or have run: raises CoreFailed where it does not come up.
     """
     _check(request)
-    sandbox = _sandbox(request.ref, request.options, settings)
     gpu.require(request.options.gpu, settings.visible_gpus)
+    sandbox = _sandbox(request.ref, request.options, settings)
     store = looking.swept(settings)
     variables = _of_model(request.options, settings)
     admission = store.admit(request.ref, request.options, request.name)

@@ -173,13 +173,13 @@ def _make_room(job: Job, leased: Gpu | None, spec: SpaceSpec) -> tuple[Finding, 
 def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Reporter) -> Inspection:
     """The whole plan of a Space. Fetches its files, but for large ones, and resolves its packages; starts nothing.
 
-    Raises what a build would raise, SandboxMissing and GpuUnavailable before anything is fetched.
+    Raises what a build would raise, GpuUnavailable and SandboxMissing before anything is fetched.
     """
     from spaces_runner import environment
     from spaces_runner.sandbox.choice import required
 
-    sandbox = required(options, settings)
     gpu.require(options.gpu, settings.visible_gpus)
+    sandbox = required(options, settings)
     settings.home_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=INSPECTION, dir=settings.home_dir) as folder:
         Path(folder).chmod(0o755)

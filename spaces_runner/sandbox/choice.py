@@ -19,12 +19,17 @@ def required(options: RunOptions, settings: Settings) -> Sandbox | None:
     if not options.sandbox:
         return None
     found = chosen(settings)
-    if not found.holds:
+    if found.holds:
+        return found
+    if not found.open:  # not one could be tried
         raise SandboxMissing(
-            f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open) or 'everything'}.",
-            hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
+            "A program with a Space's rights cannot write in a room of its own here.",
+            hint="The state directory may lie below one that others may not enter: spaces-runner doctor tells.",
         )
-    return found
+    raise SandboxMissing(
+        f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open)}.",
+        hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
+    )
 
 
 def chosen(settings: Settings) -> Sandbox:
