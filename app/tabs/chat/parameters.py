@@ -18,18 +18,6 @@ SYSTEM_INFO = "Left empty, the model's own is used, which is shown here in grey"
 MOST = {"temperature": 2.0, "top_p": 1.0, "top_k": 100, "repetition_penalty": 2.0, "max_tokens": 2048}
 
 
-class Slider(gr.Slider):
-    """One that takes what it is sent: a page may not have heard yet of narrower bounds when it says where it stands.
-
-    What a model cannot be asked with, the core refuses.
-    """
-
-    is_template = True  # to the browser it is a gr.Slider
-
-    def preprocess(self, payload: float) -> float:
-        return payload
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
     """Sliders in the order of `offer.FIELDS`, then the seed; and a line that says how fast the model was.
@@ -112,9 +100,9 @@ def build(name: str, speed: gr.HTML | None = None, choice: gr.Dropdown | None = 
     # A slider is set back to where it stood first, which is another model's default once one was chosen.
     buttons: Any = None if choice is None else []
 
-    def slider(field: str, least: float, step: float, label: str, info: str) -> Slider:
+    def slider(field: str, least: float, step: float, label: str, info: str) -> gr.Slider:
         most = max(MOST[field], at[field])
-        return Slider(least, most, at[field], step=step, label=label, info=info, buttons=buttons)
+        return gr.Slider(least, most, at[field], step=step, label=label, info=info, buttons=buttons)
 
     return Parameters(
         name=name,
