@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app import downloads, forward, models, preview, warm
+from app import assets, downloads, forward, models, preview, warm
 from app.access import STUDIO, Gate
 from app.desk import Desk
 from app.hosts import Hosts
@@ -47,6 +47,7 @@ def build_app(settings: Settings, options: ServerOptions, link: PageLink | None 
     desk = Desk(settings, link)
     app.include_router(downloads.logs(desk))
     app.include_router(preview.routes(desk))
+    app.include_router(assets.routes("", STUDIO.rstrip("/")))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
