@@ -50,6 +50,10 @@ def test_a_condition_that_does_not_exist_is_an_error() -> None:
     [
         ("2.9.4", {"fastapi<0.100", "pydantic<2", "setuptools<70", "numpy<2"}),
         ("3.29.0", {"fastapi<0.113", "huggingface_hub<1", "pydantic<2", "setuptools<70", "gradio_client<0.3"}),
+        ("3.12.0", {"fastapi<0.113", "pydantic<2", "httpx<0.24"}),
+        ("3.25.0", {"pydantic<2", "gradio_client<0.1"}),
+        ("3.34.0", {"pydantic<2", "gradio_client<0.3"}),
+        ("3.39.0", {"pydantic<2.11", "gradio_client<0.5"}),
         ("4.44.1", {"fastapi<0.113", "huggingface_hub<1", "pydantic<2.11"}),
         ("5.9.1", {"pydantic<2.11"}),
     ],
