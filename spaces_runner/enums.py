@@ -56,6 +56,13 @@ class Sdk(StrEnum):
     DOCKER = "docker"
 
 
+class Ready(StrEnum):
+    """How it is known that an app is up."""
+
+    ANSWERS = "answers"  # a port answers HTTP, whether the app reported it or not
+    SCRIPT = "script"  # its script ran for a visitor: the page answers whatever becomes of the script
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from spaces_runner import gpu, launch, models, overlay, preparation
+from spaces_runner import gpu, launch, models, overlay, preparation, sdks
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
-from spaces_runner.errors import RunnerError, UnsupportedSdk
+from spaces_runner.errors import RunnerError
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
@@ -32,19 +32,12 @@ from spaces_runner.types import (
     Patch,
     RefKind,
     RunOptions,
-    Sdk,
     Snapshot,
     SpaceRef,
     SpaceSpec,
     Step,
     User,
 )
-
-_REFUSALS = {
-    Sdk.DOCKER: "Run its image where there is a container engine: docker run -p 7860:7860 registry.hf.space/….",
-    Sdk.STREAMLIT: "Start it by hand for now: streamlit run with the Space's app_file.",
-    Sdk.STATIC: "Serve its folder with any web server: python -m http.server.",
-}
 
 
 def build(job: Job, report: Reporter) -> LaunchPlan:
@@ -117,7 +110,7 @@ def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     from spaces_runner.detect import detect
 
     spec = detect(checkout, options)
-    require_supported(spec)  # else what was found besides matters to nobody
+    sdks.of(spec.sdk).refuse(spec)  # else what was found besides matters to nobody
     return spec
 
 
@@ -149,6 +142,8 @@ def _share_models(job: Job, spec: SpaceSpec, report: Reporter) -> None:
 
 
 def _patch(root: Path, spec: SpaceSpec) -> Patch:
+    if not sdks.of(spec.sdk).patched:
+        return Patch()
     from spaces_runner.patch.source import patch_tree
 
     return patch_tree(root, spec)
@@ -205,12 +200,6 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
 def _snapshot(checkout: Checkout) -> Snapshot:
     """The checkout without its directory, which is gone when it is told of."""
     return Snapshot(**{field.name: getattr(checkout, field.name) for field in fields(Snapshot)})
-
-
-def require_supported(spec: SpaceSpec) -> None:
-    """Raises UnsupportedSdk for a kind of Space that cannot be started here yet."""
-    if spec.sdk is not Sdk.GRADIO:
-        raise UnsupportedSdk(f"This is a {spec.sdk} Space; only Gradio Spaces start here.", hint=_REFUSALS[spec.sdk])
 
 
 def inspector(settings: Settings) -> User | None:

@@ -14,6 +14,8 @@ SOCKET = "SPACES_RUNNER_SOCKET"  # where the bootstrap finds the shim
 RESERVED = (SOCKET, MARK, "SYSTEM", "SPACES_ZERO_GPU")
 LISTENING = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")  # ours as well: where this run is to be found
 
+PORT_HERE = "\0port\0"  # in a plan's argv: the shim puts the run's port there. No argument can hold a NUL itself
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
 
+from spaces_runner import sdks
 from spaces_runner.detect import advice, frontmatter, scan
 from spaces_runner.detect.frontmatter import FrontMatter
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
@@ -20,7 +21,6 @@ from spaces_runner.types import Checkout, Finding, RunOptions, Sdk, Severity, Sp
 STARTUP_TIMEOUT_S = 1800.0  # the Hub's, where the Space does not say
 LONGEST_TIMEOUT_S = 24 * 3600.0
 
-_APP_FILES = {Sdk.GRADIO: "app.py", Sdk.STREAMLIT: "app.py", Sdk.STATIC: "index.html", Sdk.DOCKER: "Dockerfile"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PYTHON = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
@@ -207,7 +207,7 @@ def _app_file(meta: FrontMatter, sdk: Sdk, root: Path) -> str:
     given = _text(meta, "app_file")
     if given:
         return _existing(root, given, sdk)
-    default = _APP_FILES[sdk]
+    default = sdks.of(sdk).app_file
     if not (root / default).is_file() and not meta:
         launching = [path.name for path in _root_scripts(root) if b"launch" in _peek(path)]
         if len(launching) == 1:

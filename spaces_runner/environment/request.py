@@ -13,11 +13,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from spaces_runner import compat, requirements
+from spaces_runner import compat, requirements, sdks
 from spaces_runner.codec import encode
 from spaces_runner.environment.pythons import Python
 from spaces_runner.requirements import Entry, Requirements
-from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings
 from spaces_runner.types import Checkout, SpaceSpec
 
@@ -44,10 +43,11 @@ class Request:
     builds: bool  # a line names a project or repository, which cannot be read without running its code
     own: bool  # a line names a file or folder of the Space: another Space's has the same name and other contents
     python: Python
+    bare: str = ""  # the first of the additions without extras
 
-    def relaxed(self, version: str | None) -> Request:
+    def relaxed(self) -> Request:
         """Without our limits and Gradio's extras: nearer to what the author tried."""
-        return replace(self, limits=(), additions=(gradio.requirement(version, bare=True), *self.additions[1:]))
+        return replace(self, limits=(), additions=(self.bare, *self.additions[1:]))
 
 
 def read_wishes(spec: SpaceSpec, checkout: Checkout) -> Wishes:
@@ -70,7 +70,8 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
         committed=wishes.committed,
     )
     rows = [row.requirement for row in compat.additions(facts)]
-    added = gradio.additions(replace(spec, sdk_version=wishes.gradio), wishes.required, python.version)
+    kind = sdks.of(spec.sdk)
+    added = kind.additions(replace(spec, sdk_version=wishes.gradio), wishes.required, python.version)
     said = {entry.name for entry in wishes.required.entries if entry.specifier or entry.url or entry.path}
     limits = [row.requirement for row in compat.constraints(facts) if _name(row.requirement) not in said]
     return Request(
@@ -81,6 +82,7 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
         prerelease=wishes.required.prerelease,
         builds=any(_must_build(entry) for entry in wishes.required.entries),
         own=_names_own_files(wishes.required),
+        bare=kind.requirement(wishes.gradio, True),
         python=python,
     )
 

@@ -154,7 +154,7 @@ class Climb:
         if self.wishes.contradicted:
             return None, None
         self.note("without compatibility limits")
-        request = self.request.relaxed(self.wishes.gradio)
+        request = self.request.relaxed()
         answer = ask(self._question(request), self.shop)
         if answer.ok:
             self.findings.append(_RELAXED)

@@ -22,7 +22,7 @@ from spaces_runner.shim.links import Links
 from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
 from spaces_runner.types import LaunchPlan, User
-from spaces_runner.variables import LISTENING, MARK, RESERVED, SOCKET
+from spaces_runner.variables import LISTENING, MARK, PORT_HERE, RESERVED, SOCKET
 
 PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
 DRAIN_S = 2.0
@@ -126,7 +126,7 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     printed, printer = os.pipe2(os.O_CLOEXEC)
     pump = Pump(log, printed)
     env = environment(plan, secrets, ports, socket, job.run_id)
-    process = _spawn(plan, env, printer)
+    process = _spawn(plan, ports.base, env, printer)
     identity = identify(process.pid)
     if identity is None:  # cannot be: nobody has waited for it
         raise LaunchError("The app's process was not there.")
@@ -158,11 +158,12 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
     }
 
 
-def _spawn(plan: LaunchPlan, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
+def _spawn(plan: LaunchPlan, port: int, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
     """The app's process, which prints to the descriptor `printer`; our copy of that is closed."""
+    argv = tuple(word.replace(PORT_HERE, str(port)) for word in plan.argv)
     try:
         return subprocess.Popen(
-            wrap(plan.argv, plan.user, plan.fence, Limits()),
+            wrap(argv, plan.user, plan.fence, Limits()),
             cwd=plan.cwd,
             env=env,
             stdin=subprocess.DEVNULL,
