@@ -27,6 +27,7 @@
     │   ├── PortTaken
     │   ├── NeverReady
     │   ├── AppExited
+    │   ├── ScriptFailed
     │   ├── CrashLoop
     │   ├── CoreFailed                          the inference core
     │   ├── GpuUnavailable
@@ -201,6 +202,10 @@ class NeverReady(LaunchError):
 
 class AppExited(LaunchError):
     code = "app_exited"
+
+
+class ScriptFailed(LaunchError):
+    code = "script_failed"
 
 
 class CrashLoop(LaunchError):

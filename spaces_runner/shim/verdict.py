@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ShareFailed
+from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ScriptFailed, ShareFailed
 from spaces_runner.shim.app import Exit
 from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
 
 LAST_LINES = 20
+LONGEST = 300  # characters of a message
 TRACEBACK_LINES = 40
 NEXT_LIFE = "=== Spaces Runner starts the app again:"  # a line of the log between two lives of an app
 _TRACEBACK = "Traceback (most recent call last):"
@@ -42,6 +43,16 @@ def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findin
         f"The app did not answer within {seconds:g} s.{where}",
         hint=_hint(findings, "A longer startup_duration_timeout in the README's front matter gives it more time."),
         lines=last_words(lines),
+    ).info
+
+
+def raised(trace: tuple[str, ...], findings: tuple[Finding, ...]) -> ErrorInfo:
+    """Its server runs and its script does not: `trace` is the traceback."""
+    what = f": {trace[-1]}" if trace else ""
+    return ScriptFailed(
+        f"The script raised an error when its page was opened{what}"[:LONGEST],
+        hint=_hint(findings, "The lines say where. Does its page on the Hub run? Then compare --python."),
+        lines=trace,
     ).info
 
 
