@@ -1,4 +1,4 @@
-"""Which Python and which limits a Space of some age needs: rows of `data/compat.toml`, chosen by Gradio's version.
+"""Which Python and which limits a Space of some age needs: rows of `data/compat.toml`, by its Gradio or Streamlit.
 
 Pure but for reading that file. Knows neither uv nor what is installed.
 """
@@ -43,13 +43,24 @@ class PythonChoice:
 class Facts:
     """What the rows are chosen by."""
 
-    gradio: Version = NEWEST
+    gradio: Version | None = NEWEST  # None: no Gradio Space
+    streamlit: Version | None = None
     python: Version | None = None
     imports: frozenset[str] = frozenset()
     committed: str = ""  # "2024-05-31", or "" where nobody knows
 
 
-def gradio_version(text: str | None) -> Version:
+def facts(package: str, version: str | None, committed: str = "") -> Facts:
+    """Of a Space that `version` of `package` serves."""
+    known = version_of(version)
+    return Facts(
+        gradio=known if package == "gradio" else None,
+        streamlit=known if package == "streamlit" else None,
+        committed=committed,
+    )
+
+
+def version_of(text: str | None) -> Version:
     """The version that `text` names, or `NEWEST` for none and for what is no version."""
     try:
         return Version(text) if text else NEWEST
@@ -57,12 +68,10 @@ def gradio_version(text: str | None) -> Version:
         return NEWEST
 
 
-def python_for(
-    spec: SpaceSpec, lines: Iterable[str], gradio: Version, committed: str, asked: str | None = None
-) -> PythonChoice:
-    """The Python for a Space: the owner's word, the Space's, what its wheels are for, else by Gradio's age.
+def python_for(spec: SpaceSpec, lines: Iterable[str], known: Facts, asked: str | None = None) -> PythonChoice:
+    """The Python for a Space: the owner's word, the Space's, what its wheels are for, else by what is `known`.
 
-    `lines` are its requirements; `committed` the day of its last commit, or "".
+    `lines` are its requirements.
     """
     if asked:
         return PythonChoice(versions=(asked,), source="as asked for", asked=True)
@@ -70,8 +79,7 @@ def python_for(
         return PythonChoice(versions=(spec.python_version,), source="python_version in README.md", asked=True)
     if minor := _wheel_python(lines):
         return PythonChoice(versions=(minor,), source="a wheel among the requirements is for it", asked=True)
-    facts = Facts(gradio=gradio, committed=committed)
-    row = next(row for row in _table()["python"] if holds(row["when"], facts))
+    row = next(row for row in _table()["python"] if holds(row["when"], known))
     return PythonChoice(versions=tuple(row["versions"]), source=row["reason"])
 
 
@@ -99,15 +107,16 @@ def holds(when: Mapping[str, Any], facts: Facts) -> bool:
     """Whether each condition of a row's `when` holds. Raises KeyError for one that does not exist."""
     checks: dict[str, Callable[[Any], bool]] = {
         "gradio": lambda value: _within(facts.gradio, value),
-        "python": lambda value: facts.python is not None and _within(facts.python, value),
+        "streamlit": lambda value: _within(facts.streamlit, value),
+        "python": lambda value: _within(facts.python, value),
         "imports": lambda value: not facts.imports.isdisjoint(value),
         "committed": lambda value: bool(facts.committed) and facts.committed >= value.removesuffix(".."),
     }
     return all(checks[name](value) for name, value in when.items())
 
 
-def _within(version: Version, specifier: str) -> bool:
-    return SpecifierSet(specifier).contains(version, prereleases=True)
+def _within(version: Version | None, specifier: str) -> bool:
+    return version is not None and SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 def _rows(table: str, key: str, facts: Facts) -> tuple[Row, ...]:

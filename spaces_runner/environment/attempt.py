@@ -23,7 +23,8 @@ _TORCH_INDEX = re.compile(r"/whl/(?:cpu|cu\d|rocm|xpu)")  # how the addresses of
 _PINS_BUILD = re.compile(r"torch\w*\s*===?\s*[\w.]+\+\w", re.I)  # torch==2.1.0+cu118
 _BUILD_FAILED = re.compile(r"Failed to (?:download and )?build|Failed to prepare|build backend returned", re.I)
 _UNKNOWN = re.compile(
-    r"was not found in the package registry|no version of gradio(?:\[[\w,]*\])?==|Git operation failed", re.I
+    r"was not found in the package registry|no version of (?:gradio|streamlit)(?:\[[\w,]*\])?==|Git operation failed",
+    re.I,
 )
 # A failure that another Python could cure.
 _PYTHON_MATTERS = re.compile(

@@ -85,15 +85,15 @@ def failure(answer: Answer, wishes: Wishes, request: Request) -> RunnerError:
             hint="Correct its name in requirements.txt, or name the index that has it with PIP_EXTRA_INDEX_URL.",
             lines=lines,
         )
-    if re.search(rf"no version of gradio(?:\[[\w,]*\])?=={re.escape(wishes.gradio or '-')} ", text):
+    if re.search(rf"no version of {wishes.package}(?:\[[\w,]*\])?=={re.escape(wishes.version or '-')} ", text):
         return Unresolvable(
-            f"There is no Gradio {wishes.gradio} on the package index.",
-            hint="Correct sdk_version in README.md; `pip index versions gradio` lists what there is.",
+            f"There is no {wishes.package.title()} {wishes.version} on the package index.",
+            hint=f"Correct sdk_version in README.md; `pip index versions {wishes.package}` lists what there is.",
             lines=lines,
         )
-    gradio = f" with Gradio {wishes.gradio}" if wishes.gradio else ""
+    served = f" with {wishes.package.title()} {wishes.version}" if wishes.version else ""
     return Unresolvable(
-        f"The requirements do not fit together{gradio} on Python {request.python.version}.",
+        f"The requirements do not fit together{served} on Python {request.python.version}.",
         hint="The lines say which pins are at odds. Loosen one in requirements.txt, or try another --python.",
         lines=lines,
     )

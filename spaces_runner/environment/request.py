@@ -26,9 +26,15 @@ class Wishes:
     """What a Space's files ask for, before anything is known of the Python."""
 
     required: Requirements
-    gradio: str | None  # the version that decides: sdk_version, else the requirements' pin
+    package: str  # what serves the Space: "gradio", "streamlit"
+    version: str | None  # the one of it that decides: sdk_version, else the requirements' pin
     contradicted: str | None  # the requirements' pin where it is not sdk_version's
     committed: str  # "2024-05-31", or ""
+
+    @property
+    def facts(self) -> compat.Facts:
+        """What rows of compatibility are chosen by, before anything is known of the Python."""
+        return compat.facts(self.package, self.version, self.committed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,25 +59,25 @@ class Request:
 def read_wishes(spec: SpaceSpec, checkout: Checkout) -> Wishes:
     """The Space's requirements: what is installed first on the Hub, then the rest. Raises BadRequirements."""
     required = _joined([requirements.read(checkout.path, path) for path in _files(spec)])
-    pin = required.pin("gradio")
+    package = sdks.of(spec.sdk).package or ""
+    pin = required.pin(package)
     version = spec.sdk_version or pin
     contradicted = pin if pin and version and not _same(pin, version) else None
     return Wishes(
-        required=required, gradio=version, contradicted=contradicted, committed=(checkout.committed_at or "")[:10]
+        required=required,
+        package=package,
+        version=version,
+        contradicted=contradicted,
+        committed=(checkout.committed_at or "")[:10],
     )
 
 
 def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
     """The question for `python`."""
-    facts = compat.Facts(
-        gradio=compat.gradio_version(wishes.gradio),
-        python=Version(python.version),
-        imports=frozenset(spec.imports),
-        committed=wishes.committed,
-    )
+    facts = replace(wishes.facts, python=Version(python.version), imports=frozenset(spec.imports))
     rows = [row.requirement for row in compat.additions(facts)]
     kind = sdks.of(spec.sdk)
-    added = kind.additions(replace(spec, sdk_version=wishes.gradio), wishes.required, python.version)
+    added = kind.additions(replace(spec, sdk_version=wishes.version), wishes.required, python.version)
     said = {entry.name for entry in wishes.required.entries if entry.specifier or entry.url or entry.path}
     limits = [row.requirement for row in compat.constraints(facts) if _name(row.requirement) not in said]
     return Request(
@@ -82,14 +88,14 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
         prerelease=wishes.required.prerelease,
         builds=any(_must_build(entry) for entry in wishes.required.entries),
         own=_names_own_files(wishes.required),
-        bare=kind.requirement(wishes.gradio, True),
+        bare=kind.requirement(wishes.version, True),
         python=python,
     )
 
 
 def dated_first(wishes: Wishes) -> bool:
     """Whether packages as of the Space's last commit come before today's."""
-    return bool(wishes.committed) and compat.as_of_date_first(compat.Facts(gradio=compat.gradio_version(wishes.gradio)))
+    return bool(wishes.committed) and compat.as_of_date_first(wishes.facts)
 
 
 def placed_lines(lines: tuple[str, ...], root: Path, copies: dict[str, Path]) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def key(request: Request, choice: compat.PythonChoice, wishes: Wishes, settings:
     index = (settings.index_url, settings.extra_index_urls, settings.find_links)
     day = wishes.committed if dated_first(wishes) else ""
     machine = (driver, platform.machine())
-    asked = [encode(request), encode(choice), wishes.gradio, wishes.contradicted, day, index, machine]
+    asked = [encode(request), encode(choice), wishes.version, wishes.contradicted, day, index, machine]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -149,7 +155,7 @@ def _names_own_files(required: Requirements) -> bool:
 
 
 def _same(left: str, right: str) -> bool:
-    return compat.gradio_version(left) == compat.gradio_version(right)
+    return compat.version_of(left) == compat.version_of(right)
 
 
 def _name(line: str) -> str:

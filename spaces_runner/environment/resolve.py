@@ -47,9 +47,7 @@ def resolve(  # noqa: PLR0913, PLR0917  # the stage's interface: all that a stag
     """
     shop = Workshop(settings=settings, report=report, checkout=checkout, scratch=scratch, user=user)
     wishes = read_wishes(spec, checkout)
-    choice = compat.python_for(
-        spec, wishes.required.lines, compat.gradio_version(wishes.gradio), wishes.committed, options.python
-    )
+    choice = compat.python_for(spec, wishes.required.lines, wishes.facts, options.python)
     found = candidates(choice, settings, report)
     first = next(found)
     request = make(spec, wishes, first)
@@ -161,7 +159,7 @@ class Climb:
         return self._resolution(answer, ResolvedHow.JOINT), answer
 
     def legacy(self) -> tuple[Resolution | None, Answer | None]:
-        lines = placed(self.wishes.required.without("gradio"), self.shop, self.copies)
+        lines = placed(self.wishes.required.without(self.wishes.package), self.shop, self.copies)
         answer: Answer | None = None
         for before in dict.fromkeys((None, self._date())):
             self.note("requirements first, then Gradio" + (f", as of {before[:10]}" if before else ""))
@@ -210,12 +208,13 @@ class Climb:
         return moment.isoformat() if moment and moment < recent else None
 
     def _released(self) -> datetime | None:
-        if not self.wishes.gradio:
+        if not self.wishes.version:
             return None
-        question = Question(lines=(f"gradio=={self.wishes.gradio}",), request=replace(self.request, limits=()))
+        package = self.wishes.package
+        question = Question(lines=(f"{package}=={self.wishes.version}",), request=replace(self.request, limits=()))
         chosen = (*options(question, self.shop), "--no-deps", "--no-build")
         answer = compile_lock(question.lines, chosen, self.shop.runners(lambda _: None))
-        return _moment(lock.upload_time(answer.lock, "gradio")) if answer.ok else None
+        return _moment(lock.upload_time(answer.lock, package)) if answer.ok else None
 
     def _resolution(self, answer: Answer, how: ResolvedHow, before: str | None = None) -> Resolution | None:
         if not answer.ok:
@@ -301,9 +300,10 @@ def _as_of_finding(before: str) -> Finding:
 
 
 def _legacy_finding(wishes: Wishes) -> Finding:
-    why = "The requirements and Gradio do not fit together"
+    name = wishes.package
+    why = f"The requirements and {name.title()} do not fit together"
     if wishes.contradicted:
-        why = f"requirements.txt pins gradio=={wishes.contradicted}, README.md says sdk_version {wishes.gradio}"
+        why = f"requirements.txt pins {name}=={wishes.contradicted}, README.md says sdk_version {wishes.version}"
     return Finding(
         code="resolved-legacy",
         severity=Severity.WARNING,

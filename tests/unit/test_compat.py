@@ -36,7 +36,7 @@ def test_every_row_has_a_reason_a_source_and_valid_conditions() -> None:
     rows = [row for table in tomllib.loads(text).values() for row in table]
     assert [row for row in rows if not (row.get("reason") and row.get("source"))] == []
     for row in rows:
-        for key in ("gradio", "python"):
+        for key in ("gradio", "streamlit", "python"):
             SpecifierSet(row.get("when", {}).get(key, ""))  # raises InvalidSpecifier
 
 
@@ -79,26 +79,26 @@ def test_spaces_where_gradio_and_python_can_live_with_it() -> None:
     [("2.4.6", "3.8"), ("2.9.4", "3.9"), ("3.50.2", "3.10"), ("5.49.1", "3.10"), ("6.31.0", "3.13")],
 )
 def test_python_by_gradio(version: str, first: str) -> None:
-    choice = compat.python_for(spec(version), (), Version(version), "")
+    choice = compat.python_for(spec(version), (), facts(version))
     assert (choice.versions[0], choice.asked) == (first, False)
 
 
 def test_the_owners_word_comes_before_the_spaces_and_that_before_any_row() -> None:
-    newest = compat.NEWEST
-    assert compat.python_for(spec(python="3.10"), (), newest, "", "3.12").versions == ("3.12",)
-    assert compat.python_for(spec(python="3.10"), (), newest, "").versions == ("3.10",)
+    newest = compat.Facts()
+    assert compat.python_for(spec(python="3.10"), (), newest, "3.12").versions == ("3.12",)
+    assert compat.python_for(spec(python="3.10"), (), newest).versions == ("3.10",)
     wheel = ("https://example.org/x-1.0-cp310-cp310-linux_x86_64.whl",)
-    assert compat.python_for(spec(), wheel, newest, "").versions == ("3.10",)
+    assert compat.python_for(spec(), wheel, newest).versions == ("3.10",)
 
 
 def test_wheels_for_every_python_choose_none() -> None:
     lines = ("./x-1.0-cp39-abi3-linux_x86_64.whl", "./y-1.0-py3-none-any.whl")
-    assert not compat.python_for(spec(), lines, compat.NEWEST, "").asked
+    assert not compat.python_for(spec(), lines, compat.Facts()).asked
 
 
 @pytest.mark.parametrize("text", [None, "", "main", "latest"])
 def test_a_version_that_is_none_is_the_newest(text: str | None) -> None:
-    assert compat.gradio_version(text) == compat.NEWEST
+    assert compat.version_of(text) == compat.NEWEST
 
 
 def test_what_was_written_for_gradio_3_gets_packages_of_its_time() -> None:
