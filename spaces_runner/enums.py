@@ -37,6 +37,7 @@ class Step(StrEnum):
     ENVIRONMENT = "environment"
     MODELS = "models"  # those that the Space has its builder preload
     PATCH = "patch"
+    BUILD = "build"  # the app_build_command of a static Space
     LAUNCH = "launch"
     SHARE = "share"
 

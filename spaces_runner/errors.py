@@ -21,7 +21,9 @@
     │   ├── BadRequirements
     │   ├── PythonMissing
     │   ├── Unresolvable
-    │   └── WheelBuildFailed
+    │   ├── WheelBuildFailed
+    │   └── BuildCommandFailed              build    the app_build_command of a static Space
+    │       └── NodeMissing
     ├── PatchError               BUILD_ERROR    patch
     ├── LaunchError              RUNTIME_ERROR  launch
     │   ├── PortTaken
@@ -178,6 +180,15 @@ class Unresolvable(BuildError):
 
 class WheelBuildFailed(BuildError):
     code = "wheel_build_failed"
+
+
+class BuildCommandFailed(BuildError):
+    code = "build_command_failed"
+    step = Step.BUILD
+
+
+class NodeMissing(BuildCommandFailed):
+    code = "node_missing"
 
 
 class PatchError(RunnerError):

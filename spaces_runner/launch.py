@@ -46,16 +46,17 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
 ) -> LaunchPlan:
     """The plan of a Space that stands ready in `dirs`, to be run by `python`, the overlay's."""
     kind = sdks.of(spec.sdk)
+    variables = {name: value for name, value in options.variables.items() if name not in RESERVED}
     env = {
         **_machine(python, dirs, settings, user),
         **_hub(checkout.ref, spec, gpu),
         **kind.env,
         **_gpu(options, gpu, settings),
-        **{name: value for name, value in options.variables.items() if name not in RESERVED},
+        **variables,
     }
     needs = Needs(python=python, prefix=environment.prefix, named=(*options.app_args, *options.variables.values()))
     return LaunchPlan(
-        argv=kind.argv(sdks.Start(python=python, spec=spec, args=options.app_args)),
+        argv=kind.argv(sdks.Start(python=python, spec=spec, args=options.app_args, variables=variables)),
         cwd=str(dirs.app),
         env=env,
         sdk=spec.sdk,

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from spaces_runner import gpu, launch, models, overlay, preparation, sdks
+from spaces_runner import gpu, launch, models, overlay, preparation, sdks, site
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
 from spaces_runner.errors import RunnerError
@@ -87,7 +87,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         remember(job, checkout, Preparation(spec=spec, environment=packages, patch=changes))
     leased = _lease(job)
     found += _make_room(job, leased, spec)
-    return launch.plan(
+    plan = launch.plan(
         spec=spec,
         checkout=checkout,
         environment=packages,
@@ -101,6 +101,9 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         findings=tuple(found),
         diff=changes.diff,
     )
+    if spec.build_command:
+        site.build(spec, plan, settings, report)
+    return plan
 
 
 # What a relaunch remembers. Each of these loads its stage when it is needed: together they take a third of a second.
@@ -118,7 +121,10 @@ def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter
     from spaces_runner import environment
 
     scratch = _scratch(job.settings.space(job.space_id).build)
-    resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
+    if sdks.of(spec.sdk).package is None:
+        resolution = environment.bare(job.settings, report)
+    else:
+        resolution = environment.resolve(spec, checkout, job.options, job.settings, report, job.user, scratch)
     found += resolution.findings
     return environment.build(resolution, spec, checkout, job.settings, report, job.user, scratch, job.space_id)
 
@@ -180,7 +186,10 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         with report.step(Step.ENVIRONMENT):
             scratch = _scratch(Path(folder, "build"))
             user = inspector(settings)
-            resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
+            if sdks.of(spec.sdk).package is None:
+                resolution = environment.bare(settings, report)
+            else:
+                resolution = environment.resolve(spec, checkout, options, settings, report, user, scratch)
         with report.step(Step.PATCH):
             changes = _patch(target, spec)
     gpus = gpu.inventory(settings.visible_gpus)

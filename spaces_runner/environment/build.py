@@ -168,6 +168,8 @@ def _skeleton(part: Path, python: Python) -> Path:
 def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop: Workshop) -> None:
     text = lock.installable(resolution.lock, uv.LOCKED_INDEX)
     packages = lock.packages(text)
+    if not packages and not wheels:
+        return
     listing = shop.scratch / "pylock.toml"
     listing.write_text(text)
     progress = _Progress(shop.report, len(packages) + len(wheels))

@@ -23,6 +23,7 @@ class Start:
     python: str
     spec: SpaceSpec
     args: tuple[str, ...]  # the owner's
+    variables: Mapping[str, str] = field(default_factory=dict)  # the owner's, which are public
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
