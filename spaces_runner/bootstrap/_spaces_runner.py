@@ -10,6 +10,7 @@ It speaks to the Unix socket of that name, one JSON line each way, a connection 
     {"ask": "tunnel", "port": 41000}   {"url": "https://..."}; without "url" there is no link
     {"ask": "up", "local_url": ..., "version": ..., "title": ...}   no answer
     {"ask": "script", "lines": [...]}   how Streamlit's script ended, without lines where all was well; no answer
+    {"ask": "exported", "name": "demo"}   launched for a script that only makes it; no answer
     {"ask": "failed", "patch": ..., "error": ...}                   no answer
 """
 
@@ -72,7 +73,7 @@ def ask(what, **fields):
         link.settimeout(PATIENCE_S)
         link.connect(FAMILY[SOCKET])
         link.sendall(json.dumps(dict(fields, ask=what)).encode() + b"\n")
-        if what in ("up", "script", "failed"):
+        if what in ("up", "script", "exported", "failed"):
             return {}
         answer = b""
         while not answer.endswith(b"\n"):
@@ -120,6 +121,9 @@ def patch_launch(module):
             report_before_blocking(cls)
     if hasattr(module, "BINARY_PATH"):  # of the tunnel client, for which Gradio would have people look: we need none
         module.BINARY_PATH = __file__
+    import _spaces_runner_exported
+
+    _spaces_runner_exported.arm()
 
 
 def force_launch(cls):

@@ -89,6 +89,7 @@ class Listeners:
 
     answering: Callable[[Answering], None]
     patch_failed: Callable[[str, str], None]
+    exported: Callable[[str], None]  # an app of this name is launched for a script that only makes it
     raised: Callable[[tuple[str, ...]], None]  # what its script raised in place of serving
 
 
@@ -117,6 +118,7 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
         on_failed=tell.patch_failed,
         allowed_uid=plan.user.uid if plan.user else None,
         by_script=plan.ready is Ready.SCRIPT,
+        on_exported=tell.exported,
         on_raised=tell.raised,
     )
     bridge.start()

@@ -54,7 +54,12 @@ class Attempt:
             socket_dir=socket_dir,
             secrets=secrets.read(self._job.settings, self._job.space_id),
             links=self._links,
-            tell=Listeners(answering=self._answering, patch_failed=self._patch_failed, raised=self._raised),
+            tell=Listeners(
+                answering=self._answering,
+                patch_failed=self._patch_failed,
+                exported=self._exported,
+                raised=self._raised,
+            ),
         )
         self._app = app.start(self._job, self._plan, means)
         self._journal.started(self._app.identity)
@@ -143,6 +148,9 @@ class Attempt:
 
     def _patch_failed(self, patch: str, error: str) -> None:
         self._inbox.post(lambda: self._journal.found(verdict.unpatched(patch, error)))
+
+    def _exported(self, name: str) -> None:
+        self._inbox.post(lambda: self._journal.found(verdict.exported(name)))
 
     def _raised(self, lines: tuple[str, ...]) -> None:
         self._inbox.post(lambda: setattr(self, "raised", lines))

@@ -56,7 +56,7 @@ class Bridge:
     user that the bridge runs as).
 
     `by_script`: the app is up once the Space's Python says that its script ran, whatever answers before; `on_raised`
-    gets the traceback of one that raised instead.
+    gets the traceback of one that raised instead. `on_exported(name)`: an app of that name is launched for the script.
     """
 
     socket_path: Path
@@ -68,6 +68,7 @@ class Bridge:
     allowed_uid: int | None = None
     by_script: bool = False
     script_ended: Event = field(default_factory=Event)  # or nobody listens any more
+    on_exported: Callable[[str], None] = lambda name: None
     on_raised: Callable[[tuple[str, ...]], None] = lambda lines: None
     _socket: socket.socket | None = None
     _closed: Event = field(default_factory=Event)
@@ -156,6 +157,8 @@ class Bridge:
                 self._up(question, pid)
             case "script" if self.by_script:
                 self._script(question.get("lines"), pid)
+            case "exported":
+                self.on_exported(_text(question.get("name")))
             case "failed":
                 self._failed(_text(question.get("patch")), _text(question.get("error")))
         return None

@@ -92,6 +92,15 @@ def unpatched(patch: str, error: str) -> Finding:
     return Finding(code="bootstrap-failed", severity=Severity.WARNING, message=f"In the Space, {patch}: {error}")
 
 
+def exported(name: str) -> Finding:
+    return Finding(
+        code="launched-for-it",
+        severity=Severity.WARNING,
+        message=f"The script ended and launched nothing; {name}, which it makes, is launched for it.",
+        remedy=f"In a copy of the Space, end app_file with {name}.launch() to be independent of this.",
+    )
+
+
 def survivors(pids: tuple[int, ...]) -> Finding:
     return Finding(
         code="processes-left",

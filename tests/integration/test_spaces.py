@@ -156,7 +156,9 @@ def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share)
     with queue.launched(case, settings) as first:
         assert first.stage is Stage.RUNNING, f"{first.error}\n{told(first, settings)}"
         status = last_launch(case, first, settings) if case.links > 1 else first
-        assert "bootstrap-failed" not in [finding.code for finding in status.findings]
+        codes = [finding.code for finding in status.findings]
+        assert "bootstrap-failed" not in codes
+        assert set(case.findings) <= set(codes)
         for url in (status.local_url, status.share_url):
             assert url, status
             check_page(case, url)

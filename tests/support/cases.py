@@ -70,13 +70,18 @@ class Case:
         return CORPUS / self.name
 
     @property
+    def sdk(self) -> str:
+        found = re.search(r"^sdk: (\w+)\r?$", (self.folder / "README.md").read_text(encoding="utf-8-sig"), re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
     def runs(self) -> bool:
         return self.stage == "RUNNING"
 
     @property
     def standard(self) -> bool:
         """Whether the environment that most cases share is enough."""
-        return self.runs and self.gradio in ("", STANDARD_GRADIO) and not self.packages
+        return self.runs and self.sdk == "gradio" and self.gradio in ("", STANDARD_GRADIO) and not self.packages
 
     def lay(self, target: Path) -> Path:
         """The Space as its author has it, at `target`."""
