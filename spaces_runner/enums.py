@@ -38,6 +38,7 @@ class Step(StrEnum):
     ENVIRONMENT = "environment"
     MODELS = "models"  # those that the Space has its builder preload
     PATCH = "patch"
+    BUILD = "build"  # the app_build_command of a static Space
     LAUNCH = "launch"
     SHARE = "share"
 
@@ -55,6 +56,13 @@ class Sdk(StrEnum):
     STREAMLIT = "streamlit"
     STATIC = "static"
     DOCKER = "docker"
+
+
+class Ready(StrEnum):
+    """How it is known that an app is up."""
+
+    ANSWERS = "answers"  # a port answers HTTP, whether the app reported it or not
+    SCRIPT = "script"  # its script ran for a visitor: the page answers whatever becomes of the script
 
 
 class Severity(StrEnum):

@@ -22,12 +22,15 @@
     │   ├── BadRequirements
     │   ├── PythonMissing
     │   ├── Unresolvable
-    │   └── WheelBuildFailed
+    │   ├── WheelBuildFailed
+    │   └── BuildCommandFailed              build    the app_build_command of a static Space
+    │       └── NodeMissing
     ├── PatchError               BUILD_ERROR    patch
     ├── LaunchError              RUNTIME_ERROR  launch
     │   ├── PortTaken
     │   ├── NeverReady
     │   ├── AppExited
+    │   ├── ScriptFailed
     │   ├── CrashLoop
     │   ├── CoreFailed                          the inference core
     │   ├── GpuUnavailable
@@ -185,6 +188,15 @@ class WheelBuildFailed(BuildError):
     code = "wheel_build_failed"
 
 
+class BuildCommandFailed(BuildError):
+    code = "build_command_failed"
+    step = Step.BUILD
+
+
+class NodeMissing(BuildCommandFailed):
+    code = "node_missing"
+
+
 class PatchError(RunnerError):
     code = "patch_failed"
     stage = Stage.BUILD_ERROR
@@ -207,6 +219,10 @@ class NeverReady(LaunchError):
 
 class AppExited(LaunchError):
     code = "app_exited"
+
+
+class ScriptFailed(LaunchError):
+    code = "script_failed"
 
 
 class CrashLoop(LaunchError):

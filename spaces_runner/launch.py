@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from spaces_runner import sdks
 from spaces_runner.sandbox.fence import Needs, fence
-from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings, SpaceDirs
 from spaces_runner.types import (
     Checkout,
@@ -46,16 +46,19 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
     diff: str,
 ) -> LaunchPlan:
     """The plan of a Space that stands ready in `dirs`, to be run by `python`, the overlay's."""
+    kind = sdks.of(spec.sdk)
+    variables = {name: value for name, value in options.variables.items() if name not in RESERVED}
     env = {
         **_machine(python, dirs, settings, user),
         **_hub(checkout.ref, spec, gpu),
+        **kind.env,
         **_gpu(options, gpu, settings),
         **_folders(spec, dirs),
-        **{name: value for name, value in options.variables.items() if name not in RESERVED},
+        **variables,
     }
     needs = Needs(python=python, prefix=environment.prefix, named=(*options.app_args, *options.variables.values()))
     return LaunchPlan(
-        argv=gradio.argv(python, spec.app_file, options.app_args),
+        argv=kind.argv(sdks.Start(python=python, spec=spec, args=options.app_args, variables=variables)),
         cwd=str(dirs.app),
         env=env,
         sdk=spec.sdk,
@@ -64,6 +67,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         user=user,
         fence=fence(dirs, needs, settings, sandbox) if sandbox else None,
         share=options.share,
+        ready=kind.ready,
         ready_timeout_s=spec.startup_timeout_s,
         base_path=spec.base_path,
         revision=checkout.commit,
@@ -129,11 +133,6 @@ def _hub(ref: SpaceRef, spec: SpaceSpec, gpu: Gpu | None) -> dict[str, str]:
         "ACCELERATOR": _slug(gpu.name) if gpu else "none",
         "CPU_CORES": str(len(os.sched_getaffinity(0))),
         "MEMORY": f"{_memory_gib()}Gi",
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_ALLOW_FLAGGING": "never",
-        "GRADIO_NUM_PORTS": "10",
-        "TQDM_POSITION": "-1",
-        "TQDM_MININTERVAL": "1",
     }
 
 

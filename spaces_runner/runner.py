@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from spaces_runner import apt, gpu, launch, models, overlay, preparation
+from spaces_runner import apt, gpu, launch, models, overlay, preparation, sdks, site
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
-from spaces_runner.errors import RunnerError, UnsupportedSdk
+from spaces_runner.errors import RunnerError
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
@@ -33,19 +33,12 @@ from spaces_runner.types import (
     Patch,
     RefKind,
     RunOptions,
-    Sdk,
     Snapshot,
     SpaceRef,
     SpaceSpec,
     Step,
     User,
 )
-
-_REFUSALS = {
-    Sdk.DOCKER: "Run its image where there is a container engine: docker run -p 7860:7860 registry.hf.space/….",
-    Sdk.STREAMLIT: "Start it by hand for now: streamlit run with the Space's app_file.",
-    Sdk.STATIC: "Serve its folder with any web server: python -m http.server.",
-}
 
 
 def build(job: Job, report: Reporter) -> LaunchPlan:
@@ -96,7 +89,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         remember(job, checkout, Preparation(spec=spec, environment=packages, patch=changes))
     leased = _lease(job)
     found += _make_room(job, leased, spec)
-    return launch.plan(
+    plan = launch.plan(
         spec=spec,
         checkout=checkout,
         environment=packages,
@@ -110,6 +103,9 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         findings=tuple(found),
         diff=changes.diff,
     )
+    if spec.build_command:
+        site.build(spec, plan, settings, report)
+    return plan
 
 
 # What a relaunch remembers. Each of these loads its stage when it is needed: together they take a third of a second.
@@ -119,7 +115,7 @@ def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     from spaces_runner.detect import detect
 
     spec = detect(checkout, options)
-    require_supported(spec)  # else what was found besides matters to nobody
+    sdks.of(spec.sdk).refuse(spec)  # else what was found besides matters to nobody
     return spec
 
 
@@ -128,7 +124,10 @@ def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter
 
     scratch = _scratch(job.settings.space(job.space_id).build)
     under = Confinement(user=job.user, sandbox=job.sandbox)
-    resolution = environment.resolve(spec, checkout, job.options, job.settings, report, under, scratch)
+    if sdks.of(spec.sdk).package is None:
+        resolution = environment.bare(job.settings, report)
+    else:
+        resolution = environment.resolve(spec, checkout, job.options, job.settings, report, under, scratch)
     found += resolution.findings
     return environment.build(resolution, spec, checkout, job.settings, report, under, scratch, job.space_id)
 
@@ -152,6 +151,8 @@ def _share_models(job: Job, spec: SpaceSpec, report: Reporter) -> None:
 
 
 def _patch(root: Path, spec: SpaceSpec) -> Patch:
+    if not sdks.of(spec.sdk).patched:
+        return Patch()
     from spaces_runner.patch.source import patch_tree
 
     return patch_tree(root, spec)
@@ -191,7 +192,10 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         with report.step(Step.ENVIRONMENT):
             scratch = _scratch(Path(folder, "build"))
             under = Confinement(user=inspector(settings), sandbox=sandbox)
-            resolution = environment.resolve(spec, checkout, options, settings, report, under, scratch)
+            if sdks.of(spec.sdk).package is None:
+                resolution = environment.bare(settings, report)
+            else:
+                resolution = environment.resolve(spec, checkout, options, settings, report, under, scratch)
         with report.step(Step.PATCH):
             changes = _patch(target, spec)
     gpus = gpu.inventory(settings.visible_gpus)
@@ -211,12 +215,6 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
 def _snapshot(checkout: Checkout) -> Snapshot:
     """The checkout without its directory, which is gone when it is told of."""
     return Snapshot(**{field.name: getattr(checkout, field.name) for field in fields(Snapshot)})
-
-
-def require_supported(spec: SpaceSpec) -> None:
-    """Raises UnsupportedSdk for a kind of Space that cannot be started here yet."""
-    if spec.sdk is not Sdk.GRADIO:
-        raise UnsupportedSdk(f"This is a {spec.sdk} Space; only Gradio Spaces start here.", hint=_REFUSALS[spec.sdk])
 
 
 def inspector(settings: Settings) -> User | None:

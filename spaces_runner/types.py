@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spaces_runner.enums import Ready as Ready
 from spaces_runner.enums import RefKind as RefKind
 from spaces_runner.enums import ResolvedHow as ResolvedHow
 from spaces_runner.enums import Sdk as Sdk
@@ -111,6 +112,8 @@ class SpaceSpec:
     hub_paths: tuple[str, ...] = ()  # paths that the code names and that are folders of the Hub's machine
     models: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()  # `preload_from_hub` entries
+    headers: dict[str, str] = field(default_factory=dict)  # custom_headers that its files are served with
+    build_command: str = ""  # app_build_command
     suggested_hardware: str | None = None
     startup_timeout_s: float = 1800.0
     findings: tuple[Finding, ...] = ()
@@ -222,7 +225,7 @@ class Fence:
 class LaunchPlan:
     """Everything a shim needs to start an app, but the secrets, which it reads itself at that moment."""
 
-    argv: tuple[str, ...]
+    argv: tuple[str, ...]  # with `variables.PORT_HERE` where the run's port belongs
     cwd: str
     env: dict[str, str]
     sdk: Sdk
@@ -231,6 +234,7 @@ class LaunchPlan:
     user: User | None = None
     fence: Fence | None = None  # None: it reaches what its user does
     share: bool = True
+    ready: Ready = Ready.ANSWERS
     ready_timeout_s: float = 1800.0
     base_path: str = ""  # "/…": where the app's links lead
     revision: str = ""

@@ -15,6 +15,8 @@ PATHS = "SPACES_RUNNER_PATHS"  # what stands here for folders of the Hub's machi
 RESERVED = (SOCKET, MARK, PATHS, "SYSTEM", "SPACES_ZERO_GPU")
 LISTENING = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "PORT")  # ours as well: where this run is to be found
 
+PORT_HERE = "\0port\0"  # in a plan's argv: the shim puts the run's port there. No argument can hold a NUL itself
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:

@@ -20,6 +20,7 @@ STEP_TITLES = {
     Step.ENVIRONMENT: "Build its environment",
     Step.MODELS: "Fetch its models",
     Step.PATCH: "Patch the launch",
+    Step.BUILD: "Build its page",
     Step.LAUNCH: "Start the app",
     Step.SHARE: "Open the public link",
 }

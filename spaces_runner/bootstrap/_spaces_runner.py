@@ -9,6 +9,8 @@ It speaks to the Unix socket of that name, one JSON line each way, a connection 
     {"ask": "port", "asked": 7860}     {"server_name": "127.0.0.1", "server_port": 41000}
     {"ask": "tunnel", "port": 41000}   {"url": "https://..."}; without "url" there is no link
     {"ask": "up", "local_url": ..., "version": ..., "title": ...}   no answer
+    {"ask": "script", "lines": [...]}   how Streamlit's script ended, without lines where all was well; no answer
+    {"ask": "exported", "name": "demo"}   launched for a script that only makes it; no answer
     {"ask": "failed", "patch": ..., "error": ...}                   no answer
 """
 
@@ -71,7 +73,7 @@ def ask(what, **fields):
         link.settimeout(PATIENCE_S)
         link.connect(FAMILY[SOCKET])
         link.sendall(json.dumps(dict(fields, ask=what)).encode() + b"\n")
-        if what in ("up", "failed"):
+        if what in ("up", "script", "exported", "failed"):
             return {}
         answer = b""
         while not answer.endswith(b"\n"):
@@ -119,6 +121,9 @@ def patch_launch(module):
             report_before_blocking(cls)
     if hasattr(module, "BINARY_PATH"):  # of the tunnel client, for which Gradio would have people look: we need none
         module.BINARY_PATH = __file__
+    import _spaces_runner_exported
+
+    _spaces_runner_exported.arm()
 
 
 def force_launch(cls):
@@ -189,6 +194,12 @@ def patch_tunnel(module):
         return url
 
 
+def patch_streamlit(module):
+    import _spaces_runner_streamlit
+
+    _spaces_runner_streamlit.patch(module)
+
+
 # Everything else that serves: whoever binds the Hub's port gets ours.
 
 
@@ -254,6 +265,11 @@ PATCHES = {
     "gradio.launchable": patch_launch,
     "gradio.interface": patch_launch,
     "gradio.networking": patch_tunnel,
+    "streamlit.script_runner": patch_streamlit,  # before 1.9
+    "streamlit.scriptrunner.script_runner": patch_streamlit,  # before 1.12
+    "streamlit.runtime.scriptrunner.script_runner": patch_streamlit,
+    "streamlit.runtime.scriptrunner.exec_code": patch_streamlit,
+    "streamlit.runtime.fragment": patch_streamlit,
     "uvicorn.config": patch_uvicorn,
     "socket": patch_socket,
     "subprocess": patch_subprocess,

@@ -19,7 +19,7 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 16  # of nested lists and mappings; the Hub's keys need 2
 MAX_EVENTS = 20_000
 
-FrontMatter: TypeAlias = dict[str, str | list[str]]
+FrontMatter: TypeAlias = dict[str, str | list[str] | dict[str, str]]
 
 _HINT = "Correct the block between the two --- lines on top of README.md (YAML: one `key: value` a line)."
 _OPEN = re.compile(r"\s*---[ \t]*\n")
@@ -31,7 +31,8 @@ _LOADER: type[yaml.CBaseLoader] | type[yaml.BaseLoader] = getattr(yaml, "CBaseLo
 def read(text: str | bytes) -> FrontMatter:
     """The top-level keys of the front matter of `text`, {} when it has none.
 
-    A value is a string, or a list of strings; nested mappings are left out, and of a key given twice the last counts.
+    A value is a string, a list of strings or a mapping of strings to strings; what nests deeper is left out, and of a
+    key given twice the last counts.
     Raises BadFrontMatter, with the line, for a block that is too big, never closed or no YAML mapping.
     """
     block, first_line = _block(_decode(text))
@@ -85,7 +86,7 @@ def _pairs(root: yaml.Node | None, first_line: int) -> FrontMatter:
     return dict(_entries(root))
 
 
-def _entries(root: yaml.MappingNode) -> Iterator[tuple[str, str | list[str]]]:
+def _entries(root: yaml.MappingNode) -> Iterator[tuple[str, str | list[str] | dict[str, str]]]:
     for key, value in root.value:
         if not isinstance(key, yaml.ScalarNode):
             continue
@@ -93,6 +94,14 @@ def _entries(root: yaml.MappingNode) -> Iterator[tuple[str, str | list[str]]]:
             yield key.value.strip(), _null(value)
         elif isinstance(value, yaml.SequenceNode):
             yield key.value.strip(), [_null(item) for item in value.value if isinstance(item, yaml.ScalarNode)]
+        elif isinstance(value, yaml.MappingNode):
+            yield key.value.strip(), dict(_words(value))
+
+
+def _words(mapping: yaml.MappingNode) -> Iterator[tuple[str, str]]:
+    for key, value in mapping.value:
+        if isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode):
+            yield key.value.strip(), _null(value)
 
 
 def _null(node: yaml.ScalarNode) -> str:

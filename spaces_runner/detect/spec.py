@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
 
+from spaces_runner import sdks
 from spaces_runner.detect import advice, frontmatter, scan
 from spaces_runner.detect.frontmatter import FrontMatter
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
@@ -20,8 +21,9 @@ from spaces_runner.types import Checkout, Finding, RunOptions, Sdk, Severity, Sp
 STARTUP_TIMEOUT_S = 1800.0  # the Hub's, where the Space does not say
 LONGEST_TIMEOUT_S = 24 * 3600.0
 
-_APP_FILES = {Sdk.GRADIO: "app.py", Sdk.STREAMLIT: "app.py", Sdk.STATIC: "index.html", Sdk.DOCKER: "Dockerfile"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_HEADERS = ("cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy")
+_HEADER_VALUE = re.compile(r"[a-z-]{1,40}")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PYTHON = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
 _GRADIO = re.compile(rb"^\s*(?:import|from)\s+gradio\b", re.MULTILINE)
@@ -41,6 +43,7 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     app_file = _app_file(meta, sdk, root)
     sdk_version, version_findings = _version(meta, "sdk_version")
     python_version, python_findings = _python(meta)
+    headers, header_findings = _headers(meta)
     files = _Files.of(root)
     facts = scan.scan(root, app_file) if app_file.endswith(".py") else scan.Facts()
     secrets = tuple(sorted(advice.missing_variables(facts, options)))
@@ -63,11 +66,14 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
         hub_paths=tuple(sorted(facts.hub_paths)),
         models=_words(meta, "models") or tuple(sorted(facts.models)),
         preload=_words(meta, "preload_from_hub"),
+        headers=headers,
+        build_command=_build_command(meta, sdk),
         suggested_hardware=clean_line(_text(meta, "suggested_hardware"))[:60] or None,
         startup_timeout_s=_duration(_text(meta, "startup_duration_timeout")) or STARTUP_TIMEOUT_S,
         findings=(
             *version_findings,
             *python_findings,
+            *header_findings,
             *files.findings,
             *advice.findings(view),
         ),
@@ -128,7 +134,7 @@ def _text(meta: FrontMatter, key: str) -> str:
 
 def _words(meta: FrontMatter, key: str) -> tuple[str, ...]:
     value = meta.get(key, [])
-    items = [value] if isinstance(value, str) else value
+    items = [value] if isinstance(value, str) else list(value)
     return tuple(dict.fromkeys(clean_line(item).strip()[:500] for item in items if item.strip()))[:100]
 
 
@@ -176,6 +182,19 @@ def _python(meta: FrontMatter) -> tuple[str | None, tuple[Finding, ...]]:
     return None, (_ignored("python_version", value, "is no version of Python 3"),)
 
 
+def _headers(meta: FrontMatter) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Those of custom_headers that the Hub sends, too. Others are a finding."""
+    value = meta.get("custom_headers", {})
+    given = {name.lower(): text.lower() for name, text in value.items()} if isinstance(value, dict) else {}
+    sent = {name: text for name, text in given.items() if name in _HEADERS and _HEADER_VALUE.fullmatch(text)}
+    left = sorted(given.keys() - sent.keys())
+    return sent, tuple(_ignored("custom_headers", name, "the Hub does not send") for name in left)
+
+
+def _build_command(meta: FrontMatter, sdk: Sdk) -> str:
+    return clean_line(_text(meta, "app_build_command"))[:1000] if sdk is Sdk.STATIC else ""
+
+
 def _ignored(key: str, value: str, why: str) -> Finding:
     return Finding(
         code="setting-ignored",
@@ -205,9 +224,11 @@ def _app_file(meta: FrontMatter, sdk: Sdk, root: Path) -> str:
     if sdk is Sdk.DOCKER:
         return _existing(root, "Dockerfile", sdk)
     given = _text(meta, "app_file")
+    if given and _build_command(meta, sdk):
+        return _made(root, given, sdk)
     if given:
         return _existing(root, given, sdk)
-    default = _APP_FILES[sdk]
+    default = sdks.of(sdk).app_file
     if not (root / default).is_file() and not meta:
         launching = [path.name for path in _root_scripts(root) if b"launch" in _peek(path)]
         if len(launching) == 1:
@@ -222,6 +243,14 @@ def _existing(root: Path, name: str, sdk: Sdk) -> str:
         reason = "leads out of the Space" if not _within(root, path) else "is not in the Space"
         raise _no_app_file(root, clean_line(name)[:200], reason, sdk)
     return PurePosixPath(path.relative_to(root)).as_posix() if ".." not in path.parts else _normal(root, path)
+
+
+def _made(root: Path, name: str, sdk: Sdk) -> str:
+    """`name` relative to the root, of a file that the build is to make. Raises NoAppFile where it leads out."""
+    path = PurePosixPath(name.lstrip("/").replace("\\", "/"))
+    if ".." in path.parts or "\x00" in name or not _within(root, root / path):
+        raise _no_app_file(root, clean_line(name)[:200], "leads out of the Space", sdk)
+    return path.as_posix()
 
 
 def _normal(root: Path, path: Path) -> str:

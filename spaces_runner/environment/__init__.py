@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from spaces_runner.environment.bare import bare
 from spaces_runner.environment.build import build, fingerprint, private, stands
 from spaces_runner.environment.prune import prune
 from spaces_runner.environment.resolve import makeshift, resolve
 
-__all__ = ["build", "fingerprint", "makeshift", "private", "prune", "resolve", "stands"]
+__all__ = ["bare", "build", "fingerprint", "makeshift", "private", "prune", "resolve", "stands"]

@@ -85,7 +85,7 @@ def fingerprint(resolution: Resolution, *, space_id: str = "", commit: str = "")
 
     What a Space brought or built itself is its alone, so then its id and commit are part of the name.
     """
-    parts = [FORMAT, resolution.lock, resolution.python, resolution.python_version, bootstrap().decode()]
+    parts = [FORMAT, resolution.lock, resolution.python, resolution.python_version, *bootstrap().values()]
     if private(resolution):
         parts += [space_id, commit]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
@@ -100,9 +100,10 @@ def stands(resolution: Resolution, settings: Settings) -> bool:
     return not private(resolution) and _complete(settings.environments_dir / fingerprint(resolution))
 
 
-def bootstrap() -> bytes:
-    """The module that every environment holds."""
-    return (Path(__file__).parents[1] / "bootstrap" / "_spaces_runner.py").read_bytes()
+def bootstrap() -> dict[str, str]:
+    """The modules that every environment holds: their files' names and text."""
+    folder = Path(__file__).parents[1] / "bootstrap"
+    return {path.name: path.read_text() for path in sorted(folder.glob("_spaces_runner*.py"))}
 
 
 def _complete(target: Path) -> bool:
@@ -167,6 +168,8 @@ def _skeleton(part: Path, python: Python) -> Path:
 def _install(part: Path, resolution: Resolution, wheels: tuple[Path, ...], shop: Workshop) -> None:
     text = lock.installable(resolution.lock, uv.LOCKED_INDEX)
     packages = lock.packages(text)
+    if not packages and not wheels:
+        return
     listing = shop.scratch / "pylock.toml"
     listing.write_text(text)
     progress = _Progress(shop.report, len(packages) + len(wheels))
@@ -212,9 +215,9 @@ def _compiling(resolution: Resolution, report: Reporter) -> bytecode.Told:
 
 
 def _add_bootstrap(site: Path) -> None:
-    """The runner's module and what makes every Python of this environment import it."""
+    """The runner's modules and what makes every Python of this environment import it."""
     files = {
-        "_spaces_runner.py": bootstrap().decode(),
+        **bootstrap(),
         "_spaces_runner.pth": "import _spaces_runner\n",
         "_spaces_runner_start.py": _START,
         "_spaces_runner.start": "_spaces_runner_start:start\n",

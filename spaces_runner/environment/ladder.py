@@ -141,7 +141,7 @@ class Climb:
     def relaxed(self) -> Iterator[Attempt]:
         name = "today's packages, without the compatibility limits"
         self._note(name)
-        answer = ask(self._question(self.request.relaxed(self.wishes)), self.shop)
+        answer = ask(self._question(self.request.relaxed()), self.shop)
         finding = told.relaxed(self.wishes, self._reasons())
         yield Attempt(name=name, how=ResolvedHow.JOINT, answer=answer, findings=(finding,))
 

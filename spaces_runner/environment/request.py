@@ -15,14 +15,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from spaces_runner import compat, pysource, requirements
+from spaces_runner import compat, pysource, requirements, sdks
 from spaces_runner.codec import encode
 from spaces_runner.compat import Facts, Row
 from spaces_runner.environment.pythons import Python
 from spaces_runner.requirements import Entry, Requirements
-from spaces_runner.sdks import gradio
 from spaces_runner.settings import Settings
-from spaces_runner.types import Checkout, Sdk, SpaceSpec
+from spaces_runner.types import Checkout, SpaceSpec
 
 MAX_CODE_FILES: Final = 50  # of a Space that are searched for wheels they name
 
@@ -81,16 +80,16 @@ class Request:
     python: Python
     held: tuple[Row, ...] = ()  # those of the limits that its age asks for
     overruled: tuple[Row, ...] = ()  # and those that the Space's own requirements leave no room for
+    bare: str = ""  # the first of the additions without extras
 
-    def relaxed(self, wishes: Wishes) -> Request:
+    def relaxed(self) -> Request:
         """Without our limits and Gradio's extras: nearer to what the author tried."""
-        bare = gradio.requirement(wishes.version, bare=True) if wishes.package == "gradio" else self.additions[0]
-        return replace(self, limits=(), additions=(bare, *self.additions[1:]))
+        return replace(self, limits=(), additions=(self.bare, *self.additions[1:]))
 
 
 def read_wishes(spec: SpaceSpec, checkout: Checkout) -> Wishes:
     """The Space's requirements: what is installed first on the Hub, then the rest. Raises BadRequirements."""
-    package = "streamlit" if spec.sdk is Sdk.STREAMLIT else "gradio"
+    package = sdks.of(spec.sdk).package or ""
     parts = [requirements.read(checkout.path, path) for path in _files(spec)]
     required = _joined(parts)
     pin = required.pin(package)
@@ -113,13 +112,14 @@ def read_wishes(spec: SpaceSpec, checkout: Checkout) -> Wishes:
 
 def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
     """The question for `python`."""
-    facts = wishes.facts(python)
+    facts, kind = wishes.facts(python), sdks.of(spec.sdk)
+    added = kind.additions(replace(spec, sdk_version=wishes.version), wishes.required, python.version)
     rows = [row.requirement for row in compat.additions(facts)]
     limits = compat.constraints(facts)
     fitting = fitted(tuple(row.requirement for row in limits), wishes.required)
     return Request(
         lines=wishes.required.lines,
-        additions=tuple(dict.fromkeys([*_builders(spec, wishes, python), *rows, "pip"])),
+        additions=tuple(dict.fromkeys([*added, *rows, "pip"])),
         limits=fitting,
         constraints=wishes.required.constraints,
         prerelease=wishes.required.prerelease,
@@ -128,6 +128,7 @@ def make(spec: SpaceSpec, wishes: Wishes, python: Python) -> Request:
         python=python,
         held=tuple(row for row in limits if row.aged and row.requirement in fitting),
         overruled=tuple(row for row in limits if row.aged and row.requirement not in fitting),
+        bare=kind.requirement(wishes.version, True),
     )
 
 
@@ -184,15 +185,6 @@ def key(request: Request, choice: compat.PythonChoice, wishes: Wishes, settings:
     machine = (driver, platform.machine())
     asked = [encode(request), encode(choice), wishes.version, wishes.contradicted, day, index, machine]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _builders(spec: SpaceSpec, wishes: Wishes, python: Python) -> tuple[str, ...]:
-    """What the Hub's builder installs for this kind of Space; the SDK comes first."""
-    if wishes.package == "gradio":
-        return gradio.additions(replace(spec, sdk_version=wishes.version), wishes.required, python.version)
-    sdk = f"{wishes.package}=={wishes.version}" if wishes.version else wishes.package
-    large = (name for name in ("datasets", "torch") if name in wishes.imports and name not in wishes.required.names)
-    return (sdk, "huggingface_hub", "requests", *large)
 
 
 def _files(spec: SpaceSpec) -> list[str]:

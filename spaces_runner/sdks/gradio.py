@@ -5,10 +5,9 @@ Source: build logs of the Hub, 2023 to 2026.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from packaging.version import InvalidVersion, Version
 
+from spaces_runner.sdks.kind import Kind, Named, Start, pinned
 from spaces_runner.types import SpaceSpec
 
 _OAUTH_SINCE = Version("3.42")  # the extra's first version, nearly; unknown extras are ignored with a warning
@@ -16,28 +15,21 @@ _MCP_SINCE = Version("5.33")  # first seen in the builder's log
 _WEBSOCKETS_SINCE = Version("5")
 
 
-class Named(Protocol):
-    """The part of `Requirements` that is needed here."""
-
-    @property
-    def names(self) -> frozenset[str]: ...
+def argv(start: Start) -> tuple[str, ...]:
+    """The command that starts the app: Gradio asks the bootstrap for its port."""
+    return (start.python, start.spec.app_file, *start.args)
 
 
-def argv(python: str, app_file: str, args: tuple[str, ...]) -> tuple[str, ...]:
-    """The command that starts the app. `app_file` is relative to the working directory, the Space's root."""
-    return (python, app_file, *args)
-
-
-def requirement(version: str | None, *, bare: bool = False) -> str:
+def requirement(version: str | None, bare: bool) -> str:
     """Gradio as the builder asks for it: `gradio[oauth,mcp]==6.31.0`. `bare` leaves the extras out."""
     extras = "" if bare else _extras(version)
-    return f"gradio{extras}=={version}" if version else f"gradio{extras}"
+    return pinned(f"gradio{extras}", version)
 
 
 def additions(spec: SpaceSpec, requirements: Named, python: str) -> tuple[str, ...]:
     """Requirement lines that the Hub adds to a Space's own, for the interpreter version `python`."""
     lines = [
-        requirement(spec.sdk_version),
+        requirement(spec.sdk_version, False),
         "uvicorn>=0.14.0",
         *(["websockets>=10.4"] if _at_least(spec.sdk_version, _WEBSOCKETS_SINCE) else []),
         "huggingface_hub",
@@ -59,3 +51,20 @@ def _at_least(version: str | None, least: Version) -> bool:
         return version is None or Version(version) >= least
     except InvalidVersion:  # the resolver says so, with the line
         return False
+
+
+KIND = Kind(
+    app_file="app.py",
+    package="gradio",
+    argv=argv,
+    patched=True,
+    env={
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_ALLOW_FLAGGING": "never",
+        "GRADIO_NUM_PORTS": "10",
+        "TQDM_POSITION": "-1",
+        "TQDM_MININTERVAL": "1",
+    },
+    requirement=requirement,
+    additions=additions,
+)

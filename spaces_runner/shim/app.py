@@ -21,8 +21,9 @@ from spaces_runner.shim.bridge import Bridge, Up
 from spaces_runner.shim.links import Links
 from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
-from spaces_runner.types import LaunchPlan, User
-from spaces_runner.variables import LISTENING, MARK, RESERVED, SOCKET
+from spaces_runner.shim.visitor import visit
+from spaces_runner.types import LaunchPlan, Ready, User
+from spaces_runner.variables import LISTENING, MARK, PORT_HERE, RESERVED, SOCKET
 
 PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
 DRAIN_S = 2.0
@@ -88,6 +89,8 @@ class Listeners:
 
     answering: Callable[[Answering], None]
     patch_failed: Callable[[str, str], None]
+    exported: Callable[[str], None]  # an app of this name is launched for a script that only makes it
+    raised: Callable[[tuple[str, ...]], None]  # what its script raised in place of serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,9 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
         on_up=lambda up: _confirm(up, closed, tell),
         on_failed=tell.patch_failed,
         allowed_uid=plan.user.uid if plan.user else None,
+        by_script=plan.ready is Ready.SCRIPT,
+        on_exported=tell.exported,
+        on_raised=tell.raised,
     )
     bridge.start()
     settings = job.settings
@@ -126,12 +132,16 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     printed, printer = os.pipe2(os.O_CLOEXEC)
     pump = Pump(log, printed)
     env = environment(plan, secrets, ports, socket, job.run_id)
-    process = _spawn(plan, env, printer)
+    process = _spawn(plan, ports.base, env, printer)
     identity = identify(process.pid)
     if identity is None:  # cannot be: nobody has waited for it
         raise LaunchError("The app's process was not there.")
     make_killable(process.pid)
-    Thread(target=_probe, args=(ports.base, plan.user, closed, tell), name="probe", daemon=True).start()
+    watch = (ports.base, plan.user, closed, tell)
+    if plan.ready is Ready.SCRIPT:
+        Thread(target=_visit, args=(*watch, bridge.script_ended), name="visit", daemon=True).start()
+    else:
+        Thread(target=_probe, args=watch, name="probe", daemon=True).start()
     return App(
         process=process,
         identity=identity,
@@ -158,11 +168,12 @@ def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Pa
     }
 
 
-def _spawn(plan: LaunchPlan, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
+def _spawn(plan: LaunchPlan, port: int, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
     """The app's process, which prints to the descriptor `printer`; our copy of that is closed."""
+    argv = tuple(word.replace(PORT_HERE, str(port)) for word in plan.argv)
     try:
         return subprocess.Popen(
-            wrap(plan.argv, plan.user, plan.fence, Limits()),
+            wrap(argv, plan.user, plan.fence, Limits()),
             cwd=plan.cwd,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -188,6 +199,17 @@ def _probe(port: int, user: User | None, closed: Event, tell: Listeners) -> None
     url = f"http://127.0.0.1:{port}/"
     answering = Answering(local_url=url, share_url=None, port=port, reported=False)
     _when_up(port, user, closed, lambda: tell.answering(answering))
+
+
+def _visit(port: int, user: User | None, closed: Event, tell: Listeners, ended: Event) -> None:
+    """Have the script run, whose end the bootstrap reports. Where no visitor gets in, an answer has to do."""
+
+    def look() -> None:
+        if not visit(port, ended):
+            tell.patch_failed("the visit of its page", "the websocket is refused: nobody knows if the script runs")
+            _probe(port, user, closed, tell)
+
+    _when_up(port, user, closed, look)
 
 
 def _when_up(port: int, user: User | None, closed: Event, then: Callable[[], None]) -> None:

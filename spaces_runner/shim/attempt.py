@@ -30,6 +30,7 @@ class Outcome(Enum):
     READY = auto()
     EXITED = auto()
     LATE = auto()
+    RAISED = auto()
 
 
 class Attempt:
@@ -43,6 +44,7 @@ class Attempt:
         self._shown: Answering | None = None  # what RUNNING shows
         self._guess: Answering | None = None  # answers, but nothing reported it
         self._guess_at = 0.0
+        self.raised: tuple[str, ...] = ()  # the traceback of a script that raised in place of serving
 
     def start(self, socket_dir: Path) -> None:
         """Raises LaunchError and PortTaken."""
@@ -52,7 +54,12 @@ class Attempt:
             socket_dir=socket_dir,
             secrets=secrets.read(self._job.settings, self._job.space_id),
             links=self._links,
-            tell=Listeners(answering=self._answering, patch_failed=self._patch_failed),
+            tell=Listeners(
+                answering=self._answering,
+                patch_failed=self._patch_failed,
+                exported=self._exported,
+                raised=self._raised,
+            ),
         )
         self._app = app.start(self._job, self._plan, means)
         self._journal.started(self._app.identity)
@@ -62,6 +69,8 @@ class Attempt:
     def until_ready(self) -> Outcome:
         deadline = time.monotonic() + self._plan.ready_timeout_s
         while self._shown is None:
+            if self.raised:
+                return Outcome.RAISED
             left = deadline - time.monotonic()
             if left <= 0:
                 return Outcome.LATE
@@ -139,6 +148,12 @@ class Attempt:
 
     def _patch_failed(self, patch: str, error: str) -> None:
         self._inbox.post(lambda: self._journal.found(verdict.unpatched(patch, error)))
+
+    def _exported(self, name: str) -> None:
+        self._inbox.post(lambda: self._journal.found(verdict.exported(name)))
+
+    def _raised(self, lines: tuple[str, ...]) -> None:
+        self._inbox.post(lambda: setattr(self, "raised", lines))
 
     def _take(self, answering: Answering) -> None:
         if self._app is None:  # it has ended meanwhile

@@ -28,6 +28,7 @@ MAX_LINE = 64 * 1024  # bytes of a question
 MAX_CONNECTIONS = 32
 MAX_FAILURES = 20  # said on; a Space may say as many as it likes
 MAX_TEXT = 200  # characters of what a Space says of itself
+MAX_RAISED, MAX_RAISED_TEXT = 40, 500  # lines of a traceback, and their characters
 READ_S = 10.0
 LOOPBACK = "127.0.0.1"
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]{0,40}")
@@ -53,6 +54,9 @@ class Bridge:
     by one thread at a time, at most for the block's ports. `on_up` may come again for a port, with a new process or
     title; the newest counts. `on_failed(patch, error)` says what did not work. Only `allowed_uid` may speak (None: the
     user that the bridge runs as).
+
+    `by_script`: the app is up once the Space's Python says that its script ran, whatever answers before; `on_raised`
+    gets the traceback of one that raised instead. `on_exported(name)`: an app of that name is launched for the script.
     """
 
     socket_path: Path
@@ -62,6 +66,10 @@ class Bridge:
     on_up: Callable[[Up], None]
     on_failed: Callable[[str, str], None]
     allowed_uid: int | None = None
+    by_script: bool = False
+    script_ended: Event = field(default_factory=Event)  # or nobody listens any more
+    on_exported: Callable[[str], None] = lambda name: None
+    on_raised: Callable[[tuple[str, ...]], None] = lambda lines: None
     _socket: socket.socket | None = None
     _closed: Event = field(default_factory=Event)
     _slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CONNECTIONS))
@@ -99,6 +107,7 @@ class Bridge:
     def close(self) -> None:
         """Stop listening and remove the socket. What is being answered ends by itself."""
         self._closed.set()
+        self.script_ended.set()
         if self._socket is not None:
             with suppress(OSError):  # closed before
                 self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
@@ -146,6 +155,10 @@ class Bridge:
                 return self._tunnel(question.get("port"))
             case "up":
                 self._up(question, pid)
+            case "script" if self.by_script:
+                self._script(question.get("lines"), pid)
+            case "exported":
+                self.on_exported(_text(question.get("name")))
             case "failed":
                 self._failed(_text(question.get("patch")), _text(question.get("error")))
         return None
@@ -167,9 +180,9 @@ class Bridge:
         with self._watch_lock:
             if self._hub_port == 0:  # chosen once: who asks later may be a child of who bound it
                 base = self.ports.base
-                self._hub_port = base if is_free(base) else self.ports.take() or base
+                self._hub_port = base if self.by_script or is_free(base) else self.ports.take() or base
             port = self._hub_port
-            if port not in self._watched:
+            if port not in self._watched and not self.by_script:
                 self._watched.add(port)
                 Thread(target=self._watch, args=(port, pid), name="bridge-watch", daemon=True).start()
         return {"server_name": LOOPBACK, "server_port": port}
@@ -198,6 +211,16 @@ class Bridge:
                 pid=pid,
             )
         )
+
+    def _script(self, lines: object, pid: int) -> None:
+        self.script_ended.set()
+        raised = lines if isinstance(lines, list) else []
+        if raised:
+            self.on_raised(tuple(_text(line, MAX_RAISED_TEXT) for line in raised[-MAX_RAISED:]))
+            return
+        port = self.ports.base
+        url = f"http://{LOOPBACK}:{port}/"
+        self._say_up(Up(port=port, local_url=url, share_url=self._link(port), version="", title="", pid=pid))
 
     # What they need.
 
@@ -287,6 +310,6 @@ def _address(url: object) -> tuple[str, int]:
     return ("https" if parts.scheme == "https" else "http"), port
 
 
-def _text(value: object) -> str:
+def _text(value: object, most: int = MAX_TEXT) -> str:
     """What a Space says, as a short line of printable characters."""
-    return "".join(character for character in str(value or "")[:MAX_TEXT] if character.isprintable())
+    return "".join(character for character in str(value or "")[:most] if character.isprintable())

@@ -145,7 +145,10 @@ class Supervisor:
     def _never_ran(
         self, plan: LaunchPlan, outcome: Outcome, ports: tuple[int, ...], how: Exit, lines: list[str]
     ) -> ErrorInfo:
-        findings = self._causes(lines, plan)
+        trace = self._attempt.raised if self._attempt else ()
+        findings = self._causes([*lines, *trace], plan)
+        if outcome is Outcome.RAISED:
+            return verdict.raised(trace, findings)
         if outcome is Outcome.LATE:
             return verdict.never_ready(plan.ready_timeout_s, ports, lines, findings)
         return verdict.exited(how, lines, findings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ShareFailed
+from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ScriptFailed, ShareFailed
 from spaces_runner.shim.app import Exit
 from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
 
 LAST_LINES = 20
+LONGEST = 300  # characters of a message
 TRACEBACK_LINES = 40
 NEXT_LIFE = "=== Spaces Runner starts the app again:"  # a line of the log between two lives of an app
 _TRACEBACK = "Traceback (most recent call last):"
@@ -45,6 +46,16 @@ def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findin
     ).info
 
 
+def raised(trace: tuple[str, ...], findings: tuple[Finding, ...]) -> ErrorInfo:
+    """Its server runs and its script does not: `trace` is the traceback."""
+    what = f": {trace[-1]}" if trace else ""
+    return ScriptFailed(
+        f"The script raised an error when its page was opened{what}"[:LONGEST],
+        hint=_hint(findings, "The lines say where. Does its page on the Hub run? Then compare --python."),
+        lines=trace,
+    ).info
+
+
 def crash_loop(count: int, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     return CrashLoop(
         f"The app ended {count} times in a row, the last time {how}; it is not started again.",
@@ -79,6 +90,15 @@ def no_link(error: ShareFailed) -> Finding:
 def unpatched(patch: str, error: str) -> Finding:
     """Something inside the Space's Python did not work as it should."""
     return Finding(code="bootstrap-failed", severity=Severity.WARNING, message=f"In the Space, {patch}: {error}")
+
+
+def exported(name: str) -> Finding:
+    return Finding(
+        code="launched-for-it",
+        severity=Severity.WARNING,
+        message=f"The script ended and launched nothing; {name}, which it makes, is launched for it.",
+        remedy=f"In a copy of the Space, end app_file with {name}.launch() to be independent of this.",
+    )
 
 
 def survivors(pids: tuple[int, ...]) -> Finding:

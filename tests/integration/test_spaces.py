@@ -20,7 +20,7 @@ from spaces_runner.errors import UnknownSpace
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, SpaceStatus, Stage
-from tests.support.cases import Case, check_api, check_page, collect
+from tests.support.cases import Case, check_api, check_page, collect, path_without
 from tests.support.home import open_directory
 from tests.support.share import Share
 
@@ -29,6 +29,23 @@ pytestmark = pytest.mark.network_index
 CASES = collect()
 RUNNING = [case for case in CASES if case.runs]
 FAILING = [case for case in CASES if not case.runs]
+
+
+def runnable(cases: list[Case]) -> list[object]:
+    """The cases as parameters; those that need a program which this machine lacks are skipped, and say so."""
+    missing = {case.name: [name for name in case.needs if shutil.which(name) is None] for case in cases}
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=pytest.mark.skipif(
+                bool(missing[case.name]), reason=f"not installed: {', '.join(missing[case.name])}"
+            ),
+        )
+        for case in cases
+    ]
+
+
 PATIENCE_S = 240.0
 
 
@@ -49,6 +66,8 @@ def room() -> Iterator[Path]:
 
 def start(case: Case, room: Path, settings: Settings) -> str:
     folder = case.lay(room / case.name)
+    if case.without:
+        settings = replace(settings, path=path_without(case.without, settings.path, room / f"{case.name}-bin"))
     options = RunOptions(variables=case.env, secret_names=tuple(case.secrets), app_args=case.args)
     return control.start(
         control.Request(ref=parse(str(folder), settings), options=options, secrets=case.secrets), settings
@@ -133,7 +152,7 @@ def test_each_case_asks_for_a_value(case: Case) -> None:
     assert (case.get if not case.gradio else case.api) is not None
 
 
-@pytest.mark.parametrize("case", RUNNING, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", runnable(RUNNING))
 def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share) -> None:
     settings = share.settings(own_settings)
     with queue.launched(case, settings) as first:
@@ -160,7 +179,7 @@ def check_report(case: Case, status: SpaceStatus) -> None:
         assert answer.call.answered or (answer.call.note == "it asks for a login" and case.auth), answer
 
 
-@pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", runnable(FAILING))
 def test_it_fails(case: Case, queue: Queue, own_settings: Settings, share: Share) -> None:
     settings = share.settings(own_settings)
     with queue.launched(case, settings) as status:

@@ -258,7 +258,8 @@ class Environments:
         install = [uv, "pip", "install", "-q", *before, "--python", str(interpreter), *requirements]
         subprocess.run(install, env=environ, check=True, timeout=300)
         [site] = target.glob("lib/python3*/site-packages")
-        shutil.copy(BOOTSTRAP, site)
+        for module in BOOTSTRAP.parent.glob("_spaces_runner*.py"):
+            shutil.copy(module, site)
         (site / "_spaces_runner.pth").write_text("import _spaces_runner\n")
         return interpreter
 

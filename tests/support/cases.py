@@ -1,10 +1,11 @@
 """The corpus of tests/spaces: tiny Spaces, each with a case.toml that says what must hold, and how that is looked at.
 
 [expect]  stage; for RUNNING: gradio (version, "" where it is not Gradio), api {name, args, value} or, without Gradio,
-          get {path, value}, links (how many launches), path (of the app, below its link), text (of its page), auth,
-          packages (needed besides Gradio's); otherwise: code (of the error), text (in its message, lines or log);
-          findings (codes among those shown)
-[run]     args, env, secrets: what the owner passes
+          get {path, value}, links (how many launches), path (of the app, below its link), text and headers (of its
+          page), auth, packages (needed besides Gradio's); otherwise: code (of the error), text (in its message, lines
+          or log); findings (codes among those shown)
+[run]     args, env, secrets: what the owner passes; needs: programs without which the case is skipped; without: those
+          that the machine is to be without
 [space]   committed: the day of its last commit, "2023-05-20"; without it there is no history
 """
 
@@ -59,16 +60,24 @@ class Case:
     text: str = ""
     auth: tuple[str, str] | None = None
     packages: tuple[str, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
     code: str = ""
     findings: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     committed: str = ""
+    needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         return CORPUS / self.name
+
+    @property
+    def sdk(self) -> str:
+        found = re.search(r"^sdk: (\w+)\r?$", (self.folder / "README.md").read_text(encoding="utf-8-sig"), re.MULTILINE)
+        return found[1] if found else ""
 
     @property
     def runs(self) -> bool:
@@ -77,7 +86,7 @@ class Case:
     @property
     def standard(self) -> bool:
         """Whether the environment that most cases share is enough."""
-        return self.runs and self.gradio in ("", STANDARD_GRADIO) and not self.packages
+        return self.runs and self.sdk == "gradio" and self.gradio in ("", STANDARD_GRADIO) and not self.packages
 
     def lay(self, target: Path) -> Path:
         """The Space as its author has it, at `target`."""
@@ -98,7 +107,7 @@ def read_case(folder: Path) -> Case:
     data = tomllib.loads((folder / "case.toml").read_text())
     fields = {**data.pop("expect"), **data.pop("run", {}), **data.pop("space", {})}
     assert not data, f"{folder.name}: {list(data)}"
-    for name in ("findings", "args", "packages", "auth"):
+    for name in ("findings", "args", "packages", "auth", "needs", "without"):
         if name in fields:
             fields[name] = tuple(fields[name])
     if "api" in fields:
@@ -113,6 +122,17 @@ def collect() -> list[Case]:
     return [read_case(path.parent) for path in sorted(CORPUS.glob("*/case.toml"))]
 
 
+def path_without(names: tuple[str, ...], path: str, folder: Path) -> str:
+    """A PATH with all programs of `path` but those, as links in `folder`."""
+    folder.mkdir()
+    for entry in (entry for part in reversed(path.split(":")) if Path(part).is_dir() for entry in Path(part).iterdir()):
+        if entry.name not in names:
+            link = folder / entry.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(entry)
+    return str(folder)
+
+
 def check_page(case: Case, url: str) -> None:
     """The link answers 200 with what the case expects, and Gradio's config names its version."""
     address = url.rstrip("/") + "/" + case.path
@@ -120,6 +140,7 @@ def check_page(case: Case, url: str) -> None:
         page = web.get(address)
         assert page.status_code == 200, page.text[:500]
         assert case.text in page.text
+        assert {name: page.headers.get(name) for name in case.headers} == case.headers
         if case.gradio:
             if case.auth:
                 assert web.get(address + "config").status_code == 401

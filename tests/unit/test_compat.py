@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from spaces_runner import compat
-from spaces_runner.sdks import gradio
+from spaces_runner.sdks import Start, gradio
 from spaces_runner.types import Sdk, SpaceSpec
 
 
@@ -229,5 +229,6 @@ def test_large_packages_only_where_the_code_imports_them() -> None:
 
 
 def test_the_command_is_the_apps_file_with_the_owners_arguments() -> None:
-    command = gradio.argv("/venv/bin/python", "src/app.py", ("--base_model", "x"))
+    one = SpaceSpec(sdk=Sdk.GRADIO, app_file="src/app.py")
+    command = gradio.argv(Start(python="/venv/bin/python", spec=one, args=("--base_model", "x")))
     assert command == ("/venv/bin/python", "src/app.py", "--base_model", "x")

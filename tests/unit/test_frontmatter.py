@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from spaces_runner.detect.frontmatter import MAX_BYTES, read
+from spaces_runner.detect.frontmatter import MAX_BYTES, FrontMatter, read
 from spaces_runner.errors import BadFrontMatter
 
 
@@ -12,7 +12,7 @@ def block(*lines: str, end: str = "\n") -> str:
     return end.join(["---", *lines, "---", "# Title", ""])
 
 
-CASES: dict[str, tuple[str | bytes, dict[str, str | list[str]]]] = {
+CASES: dict[str, tuple[str | bytes, FrontMatter]] = {
     "numbers stay text": (
         block("python_version: 3.10", "sdk_version: 4.40"),
         {"python_version": "3.10", "sdk_version": "4.40"},
@@ -30,7 +30,10 @@ CASES: dict[str, tuple[str | bytes, dict[str, str | list[str]]]] = {
     "blank lines above": ("\n\n" + block("sdk: gradio"), {"sdk": "gradio"}),
     "lists": (block("models:", "- a/b", "- c/d", "tags: [x, 'y']"), {"models": ["a/b", "c/d"], "tags": ["x", "y"]}),
     "of two equal keys the last": (block("sdk: gradio", "sdk: docker"), {"sdk": "docker"}),
-    "nested mappings are left out": (block("custom_headers:", "  cross-origin: x", "sdk: static"), {"sdk": "static"}),
+    "mappings": (
+        block("custom_headers:", "  a: x", "  b: [y]", "sdk: static"),
+        {"custom_headers": {"a": "x"}, "sdk": "static"},
+    ),
     "lists of mappings": (block("models:", "- name: a", "- b"), {"models": ["b"]}),
     "quotes and emoji": (block("emoji: 🦀", 'title: "a: b"'), {"emoji": "🦀", "title": "a: b"}),
     "null is empty": (block("title: ", "license: ~", "x: null"), {"title": "", "license": "", "x": ""}),
@@ -46,7 +49,7 @@ CASES: dict[str, tuple[str | bytes, dict[str, str | list[str]]]] = {
 
 
 @pytest.mark.parametrize(("text", "meta"), CASES.values(), ids=CASES)
-def test_read(text: str | bytes, meta: dict[str, str | list[str]]) -> None:
+def test_read(text: str | bytes, meta: FrontMatter) -> None:
     assert read(text) == meta
 
 

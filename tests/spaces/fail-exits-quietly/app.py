@@ -1,10 +1,9 @@
 import gradio as gr
 
 
-def rev(text):
-    return text[::-1]
+def main():
+    return gr.Interface(lambda text: text[::-1], "text", "text")
 
 
-demo = gr.Interface(rev, "text", "text")
-
+main()
 print('nothing is launched')

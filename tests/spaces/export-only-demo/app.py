@@ -1,0 +1,3 @@
+from pages import demo
+
+__all__ = ["demo"]

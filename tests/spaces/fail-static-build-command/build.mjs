@@ -1,0 +1,1 @@
+throw new Error("a page that cannot be built");
