@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 from urllib.parse import urlsplit
@@ -32,16 +33,19 @@ class Answer:
         return self.status == 200
 
 
-def ask(url: str, deadline: float, stop: Event) -> Answer:
-    """Asks the app at `url`, until `deadline` (monotonic). Never raises for what the app does."""
+def ask(where: Callable[[], str], deadline: float, stop: Event) -> Answer:
+    """Asks the app, until `deadline` (monotonic). Never raises for what the app does.
+
+    `where` is asked for its address at every try: an app may close what it has launched and launch another.
+    """
     with httpx.Client(timeout=PAGE_S, follow_redirects=True, trust_env=False) as web:
         begun = time.monotonic()
-        status, address = _page(web, url, min(deadline, begun + PAGE_S), stop)
+        status, address = _page(web, where, min(deadline, begun + PAGE_S), stop)
         seconds = time.monotonic() - begun
         if status != 200 or stop.is_set():
             return Answer(status=status, seconds=seconds)
         try:
-            app = gradio_http.find(web, address, _root(url))
+            app = gradio_http.find(web, address, _root(address))
         except (httpx.HTTPError, gradio_http.LoginNeeded) as error:
             why = "it asks for a login" if isinstance(error, gradio_http.LoginNeeded) else f"no configuration ({error})"
             return Answer(status=status, call=Call(endpoint="", answered=False, note=why), seconds=seconds)
@@ -77,15 +81,15 @@ def _try(app: gradio_http.App, endpoint: Endpoint, deadline: float) -> Call:
     return Call(endpoint=str(endpoint), answered=answered, note=note, seconds=seconds)
 
 
-def _page(web: httpx.Client, url: str, deadline: float, stop: Event) -> tuple[int, str]:
+def _page(web: httpx.Client, where: Callable[[], str], deadline: float, stop: Event) -> tuple[int, str]:
     """The page's status and where it was found. What is not 200 is asked for again: an app may still be on its way."""
     while True:
-        status, address = 0, url
+        status, address = 0, where()
         try:
-            answer = web.get(url)
+            answer = web.get(address)
             status, address = answer.status_code, str(answer.url.copy_with(query=None, fragment=None))
-        except httpx.HTTPError:
-            pass
+        except httpx.HTTPError:  # nothing listens there, yet or any more
+            status = 0
         if status == 200 or status in range(400, 500) or time.monotonic() > deadline or stop.wait(_AGAIN_S):
             return status, address
 

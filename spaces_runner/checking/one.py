@@ -79,10 +79,12 @@ def _look(space_id: str, order: Order, settings: Settings, begun: float, stop: E
     looked = _Looked(status=status, made=made, says=says, needed=needed, seconds=seconds)
     if status.stage is not Stage.RUNNING or status.local_url is None:
         return replace(looked, failure=_failure(status, order, space_id, settings))
-    answer = ask(status.local_url, deadline, stop)
+    answer = ask(lambda: looking.status(space_id, settings).local_url or status.local_url or "", deadline, stop)
     seconds += answer.seconds
     if not answer.page:
-        return replace(looked, answer=answer, failure=_no_page(answer), seconds=seconds)
+        now = looking.status(space_id, settings)
+        failure = _failure(now, order, space_id, settings) if now.stage.failed else _no_page(answer)
+        return replace(looked, answer=answer, failure=failure, seconds=seconds)
     return replace(looked, answer=answer, seconds=seconds)
 
 

@@ -52,7 +52,7 @@ def folder() -> Iterator[Path]:
         space.mkdir(mode=0o755)
         (space / "README.md").write_text(README)
         (space / "app.py").write_text(source)
-    for name in ("fail-missing-module", "serve-standard-library", "packages-txt-lacking"):
+    for name in ("fail-missing-module", "serve-standard-library", "packages-txt-lacking", "launch-close-and-relaunch"):
         shutil.copytree(CORPUS / name, parent / name)
     yield parent
     shutil.rmtree(parent)
@@ -91,12 +91,17 @@ def test_a_report_of_several_spaces(cli: Cli, folder: Path, tmp_path: Path) -> N
     )
 
 
+def at_work(cli: Cli) -> list[tuple[str, str]]:
+    """Names and stages of what there is."""
+    return [(Path(status["space"]).name, status["stage"]) for status in cli.data("ps")]
+
+
 def test_ctrl_c_ends_everything_and_keeps_what_is_known(cli: Cli, folder: Path, tmp_path: Path) -> None:
     spaces = [str(folder / "serve-standard-library"), str(folder / "endless")]
     with ending(cli.start("check", *spaces, "--jobs", "1", "--output", str(tmp_path / "r.json"))) as command:
         deadline = time.monotonic() + 90
-        while "APP_STARTING" not in (listed := cli("ps", "--json").stdout):
-            assert time.monotonic() < deadline, listed
+        while ("endless", "APP_STARTING") not in at_work(cli):
+            assert time.monotonic() < deadline, at_work(cli)
             time.sleep(0.3)
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=60)
@@ -105,6 +110,11 @@ def test_ctrl_c_ends_everything_and_keeps_what_is_known(cli: Cli, folder: Path, 
     assert "1 of 1 started." in out
     assert len(json.loads((tmp_path / "r.json").read_text())) == 1
     assert json.loads(cli("ps", "--json").stdout) == []
+
+
+def test_an_app_that_launches_another_is_asked_where_it_is_then(shared_settings: Settings, folder: Path) -> None:
+    [result] = spaces_runner.check([folder / "launch-close-and-relaunch"], settings=shared_settings)
+    assert (result.verdict, result.call and result.call.endpoint) == (Verdict.STARTED, "/rev"), result
 
 
 def test_what_it_lacked_is_told(shared_settings: Settings, folder: Path) -> None:

@@ -172,7 +172,7 @@ def test_it_runs(case: Case, queue: Queue, own_settings: Settings, share: Share)
 
 def check_report(case: Case, status: SpaceStatus) -> None:
     """What `spaces-runner check` asks of it: every Gradio answers a call that no case has described."""
-    answer = ask(status.local_url or "", time.monotonic() + 30.0, Event())
+    answer = ask(lambda: status.local_url or "", time.monotonic() + 30.0, Event())
     assert answer.page, answer
     if case.gradio and not case.path:
         assert answer.call, answer
