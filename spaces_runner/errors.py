@@ -6,6 +6,7 @@
     │   ├── SpaceNotFound
     │   ├── AccessDenied                        private or gated, and no token that opens it
     │   ├── RevisionNotFound
+    │   ├── FolderNotFound                      no such folder in it, or several that could be meant
     │   ├── NetworkFailed
     │   ├── LfsFailed                           an object is missing, short or corrupt
     │   ├── UnsafeTree                          the repository holds what must not be laid out
@@ -107,6 +108,10 @@ class AccessDenied(CheckoutError):
 
 class RevisionNotFound(CheckoutError):
     code = "revision_not_found"
+
+
+class FolderNotFound(CheckoutError):
+    code = "folder_not_found"
 
 
 class NetworkFailed(CheckoutError):

@@ -17,7 +17,7 @@ from spaces_runner.types import RefKind, SpaceRef
 ACCEPTED = (
     "Paste a Space's address (https://huggingface.co/spaces/owner/name, with /tree/revision if you like, or "
     "https://owner-name.hf.space), owner/name or owner/name@revision, a directory (absolute, ./here or ~/there), "
-    "or an https git address on a host listed in SPACES_RUNNER_GIT_HOSTS."
+    "or an https git address on a host listed in SPACES_RUNNER_GIT_HOSTS, with /tree/revision/folder if you like."
 )
 _HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -27,6 +27,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_~][A-Za-z0-9_.~+-]{0,127}")
+# How git hosts address a folder of a revision: GitHub, GitLab, Forgejo and Gitea.
+_FOLDER = re.compile(r"(/[^/]+/[^/]+?)/tree/(.+)|(/.+?)/-/tree/(.+)|(/[^/]+/[^/]+?)/src/(?:branch|tag|commit)/(.+)")
+_PATH_PART = re.compile(r"[\w.+~() -]{1,255}")
 _URL = re.compile(r"(https?)://([A-Za-z0-9.:\[\]-]+)((?:/[^?#\s\\]*)?)(?:[?#].*)?", re.IGNORECASE | re.ASCII)
 _VIEWS = frozenset({"tree", "blob", "raw", "resolve", "commit", "commits", "edit", "blame"})
 _PATH_STARTS = ("/", "./", "../", "~")
@@ -117,12 +120,27 @@ def _from_subdomain(host: str) -> SpaceRef:
 
 
 def _from_git(scheme: str, host: str, path: str) -> SpaceRef:
-    path, _, revision = path.partition("@")
+    """A repository, with `@revision` or with a page's way to a folder of one."""
+    tail = ""
+    if match := _FOLDER.fullmatch(path.rstrip("/")):
+        path, rest = (group for group in match.groups() if group is not None)
+        revision, tail = _git_folder(rest)
+    else:
+        path, _, revision = path.partition("@")
     segments = [segment for segment in path.split("/") if segment]
     if not segments or not all(_SEGMENT.fullmatch(segment) and ".." not in segment for segment in segments):
         raise _refused("This git address has a path that is not accepted.")
     source = f"{scheme}://{host}/{'/'.join(segments)}"
-    return SpaceRef(kind=RefKind.GIT, source=source, revision=_revision(revision or None))
+    return SpaceRef(kind=RefKind.GIT, source=source, revision=_revision(revision or None), tail=tail)
+
+
+def _git_folder(rest: str) -> tuple[str, str]:
+    """The beginning of the revision in `<revision>/<folder>`, and what may be more of it or the folder."""
+    parts = [unquote(part) for part in rest.split("/") if part]
+    names = [name for part in parts[1:] for name in part.split("/")]
+    if not all(_PATH_PART.fullmatch(name) and name.strip(".") and not name.startswith("-") for name in names):
+        raise _refused("This git address names a folder that is not accepted.")
+    return parts[0], "/".join(names)
 
 
 def _from_id(text: str) -> SpaceRef:

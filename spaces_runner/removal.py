@@ -11,13 +11,23 @@ import uuid
 from contextlib import suppress
 
 from spaces_runner import secrets
-from spaces_runner.errors import AccessDenied, RefError, RevisionNotFound, SpaceBusy, SpaceNotFound, UnknownSpace
+from spaces_runner.errors import (
+    AccessDenied,
+    FolderNotFound,
+    RefError,
+    RevisionNotFound,
+    SpaceBusy,
+    SpaceNotFound,
+    UnknownSpace,
+)
 from spaces_runner.settings import Settings
 from spaces_runner.store import Store
 from spaces_runner.types import RefKind, SpaceStatus
 
 SHIM_END_S = 3.0  # for a shim to end after its last word
-_NOT_THERE = frozenset(error.code for error in (RefError, SpaceNotFound, AccessDenied, RevisionNotFound))
+_NOT_THERE = frozenset(
+    error.code for error in (RefError, SpaceNotFound, AccessDenied, RevisionNotFound, FolderNotFound)
+)
 
 
 def discard(space_id: str, store: Store, settings: Settings) -> None:

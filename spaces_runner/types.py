@@ -41,6 +41,7 @@ class SpaceRef:
     source: str
     revision: str | None = None  # branch, tag, commit or `refs/pr/N`; None is the default branch
     tail: str = ""  # what follows it in a page's address: more of its name, a path, or both; the origin's names decide
+    folder: str = ""  # of a git repository that is the Space; known once the origin has told where the revision ends
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from spaces_runner.checkout import subfolder
 from spaces_runner.checkout.layout import copy_file, lay_out, replacing
 from spaces_runner.checkout.tree import Entry, Layout, plan
 from spaces_runner.errors import CheckoutError
@@ -29,12 +30,15 @@ _COMMITTER = re.compile(rb"^committer .*> (\d{1,12}) [+-]\d{4}$", re.MULTILINE)
 def copy_directory(ref: SpaceRef, target: Path, home: Path) -> Checkout:
     """A copy of the directory at `target`, in its place; without `home`, where the runner's state is.
 
-    Raises CheckoutError or UnsafeTree.
+    Of a directory that is no Space and holds one in a folder, that folder. Raises CheckoutError or UnsafeTree.
     """
     source = Path(ref.source)
     if not source.is_dir():
         raise CheckoutError(f"There is no directory {ref.source}.", hint="Check its name.")
-    entries = list(_entries(source, _identities(home, target)))
+    found = list(_entries(source, _identities(home, target)))
+    top = source
+    folder = subfolder.choose(found, lambda entry: (top / entry.path).read_bytes())
+    entries, source = subfolder.inside(found, folder), top / folder
     layout = plan([entry for entry in entries if entry.is_file or entry.is_link], lambda entry: _target(source, entry))
 
     def write(entry: Entry, path: Path) -> None:
@@ -47,10 +51,10 @@ def copy_directory(ref: SpaceRef, target: Path, home: Path) -> Checkout:
         ref=ref,
         commit=commit,
         path=str(target),
-        committed_at=committed_at(source / ".git"),
+        committed_at=committed_at(top / ".git"),
         size_bytes=size,
         files=tuple(SpaceFile(path=entry.path, size_bytes=entry.size) for entry in layout.files),
-        findings=(*layout.findings, *_special(entries)),
+        findings=(*layout.findings, *_special(entries), *subfolder.findings(folder, asked="")),
     )
 
 

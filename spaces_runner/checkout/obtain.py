@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from spaces_runner.checkout import lfs, room
+from spaces_runner.checkout import lfs, room, subfolder
 from spaces_runner.checkout.directory import copy_directory
 from spaces_runner.checkout.layout import lay_out, new_file, replacing, share_file
 from spaces_runner.checkout.mirror import Mirror
@@ -57,13 +57,15 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter, chose
         if not mirror.has(sha):
             report.log(f"Fetching {ref} at {sha}")
         fetched = mirror.fetch(sha, ref.revision, lambda done, total: _progress(report, done, total))
-        layout = plan(mirror.entries(sha), lambda entry: mirror.read(entry.blob).decode(errors="surrogateescape"))
+        ref, entries, more = _space(mirror, ref, sha)
+        layout = plan(entries, lambda entry: mirror.read(entry.blob).decode(errors="surrogateescape"))
         note.append(f"{sha[:8]}, {len(layout.files)} files{'' if fetched else ', as it stood'}")
     with report.step(Step.LFS) as note:
         pointers = {pointer.path: pointer for pointer in lfs.pointers(mirror, layout.files)}
         wanted = {path: pointer for path, pointer in pointers.items() if chosen(pointer)}
         _require_room(mirror, layout, pointers, wanted, target)
-        brought = _fetch_lfs(mirror, sha, wanted, report, everything=len(wanted) == len(pointers))
+        everything = len(wanted) == len(pointers) and not ref.folder
+        brought = _fetch_lfs(mirror, sha, _named(wanted, ref.folder), report, everything=everything)
         note.append(f"{len(pointers)} files, {brought / 1e6:.1f} MB fetched" if pointers else "none")
         _export(mirror, layout, pointers, wanted, target)
     lfs_bytes = sum(pointer.size for pointer in pointers.values())
@@ -75,8 +77,25 @@ def _obtain(mirror: Mirror, ref: SpaceRef, target: Path, report: Reporter, chose
         size_bytes=_plain_bytes(layout, pointers) + lfs_bytes,
         lfs_bytes=lfs_bytes,
         files=tuple(_file(entry, pointers.get(entry.path)) for entry in layout.files),
-        findings=(*findings, *layout.findings),
+        findings=(*findings, *more, *layout.findings),
     )
+
+
+def _space(mirror: Mirror, ref: SpaceRef, sha: str) -> tuple[SpaceRef, list[Entry], tuple[Finding, ...]]:
+    """The reference with the folder that is the Space, and that folder's entries. On the Hub it is the whole tree."""
+    entries = mirror.entries(sha)
+    if ref.kind is RefKind.HUB:
+        return ref, entries, ()
+    folder = ref.folder or subfolder.choose(entries, lambda entry: mirror.read(entry.blob))
+    more = subfolder.findings(folder, asked=ref.folder)
+    return replace(ref, folder=folder), subfolder.inside(entries, folder), more
+
+
+def _named(pointers: Pointers, folder: str) -> Pointers:
+    """Pointers by their paths in the repository, where git-lfs looks for them."""
+    if not folder:
+        return pointers
+    return {path: replace(pointer, path=f"{folder}/{pointer.path}") for path, pointer in pointers.items()}
 
 
 def _resolve(mirror: Mirror, ref: SpaceRef, report: Reporter) -> tuple[SpaceRef, str, tuple[Finding, ...]]:
@@ -92,7 +111,14 @@ def _resolve(mirror: Mirror, ref: SpaceRef, report: Reporter) -> tuple[SpaceRef,
         report.log(error.message)
         message = f"The origin is out of reach, so this is the commit it had last: {sha[:8]}."
         findings = (Finding(code="origin-out-of-reach", severity=Severity.WARNING, message=message),)
-    return replace(ref, revision=revision, tail=""), sha, findings
+    return replace(ref, revision=revision, tail="", folder=_folder(ref, revision)), sha, findings
+
+
+def _folder(ref: SpaceRef, revision: str | None) -> str:
+    """What a git host's page names below the revision. The Hub's pages name files of a Space, which is all of it."""
+    if ref.kind is not RefKind.GIT:
+        return ""
+    return f"{ref.revision}/{ref.tail}".removeprefix(str(revision)).strip("/") if ref.tail else ref.folder
 
 
 def _progress(report: Reporter, done: int, total: int | None) -> None:

@@ -19,6 +19,7 @@ from spaces_runner.errors import (
     AccessDenied,
     CheckoutError,
     DiskTooSmall,
+    FolderNotFound,
     NetworkFailed,
     RefError,
     RevisionNotFound,
@@ -251,6 +252,62 @@ def test_a_repository_on_an_allowed_host(settings: Settings, hub: Hub) -> None:
     with pytest.raises(SpaceNotFound):
         hub.accept("x")
         take(f"{hub.endpoint}/nothing/here", settings)
+
+
+LIBRARY = {
+    "README.md": "# A library",
+    "src/library.py": "",
+    "demos/one/README.md": FILES["README.md"],
+    "demos/one/app.py": "print('one')\n",
+    "demos/one/m.bin": b"m" * 5000,
+    "demos/one/out": Symlink("../two/app.py"),
+    "demos/two/app.py": "print('two')\n",
+    "demos/two/m.bin": b"n" * 7000,
+}
+ONE = {"README.md": b"---\nsdk: gradio\n---\n", "app.py": b"print('one')\n", "m.bin": b"m" * 5000}
+
+
+@pytest.mark.parametrize("page", ["/-/tree/release/1/demos/one", "@release/1"])
+def test_a_space_in_a_folder_of_a_repository(settings: Settings, hub: Hub, page: str) -> None:
+    """Where the revision ends the origin knows; of large files only the folder's own are fetched."""
+    hub.add_space("o/n", FILES, lfs=("*.bin",))
+    hub.commit("o/n", LIBRARY, branch="release/1")
+    settings = replace(settings, git_hosts=(hub.endpoint.partition("://")[2],))
+    checkout = take(f"{hub.endpoint}/spaces/o/n{page}", settings)
+    assert contents(Path(checkout.path)) == ONE
+    assert (checkout.ref.revision, checkout.ref.folder, checkout.lfs_bytes) == ("release/1", "demos/one", 5000)
+    assert hub.served("lfs-object").requests == 1
+    guessed = ["space-in-folder"] if page.startswith("@") else []
+    assert [finding.code for finding in checkout.findings] == [*guessed, "link-left-out"]
+
+
+def test_a_folder_that_is_not_in_the_repository(settings: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", LIBRARY)
+    settings = replace(settings, git_hosts=(hub.endpoint.partition("://")[2],))
+    with pytest.raises(FolderNotFound):
+        take(f"{hub.endpoint}/spaces/o/n/-/tree/main/demos/three", settings)
+    with pytest.raises(RevisionNotFound):
+        take(f"{hub.endpoint}/spaces/o/n/-/tree/dev/demos/one", settings)
+    assert leftovers(settings) == []
+
+
+def test_a_space_on_the_hub_is_its_whole_repository(at_hub: Settings, hub: Hub) -> None:
+    hub.add_space("o/n", {"README.md": "# Nothing", "demo/README.md": FILES["README.md"]})
+    assert len(take("o/n", at_hub).files) == 2
+
+
+def test_a_directory_with_its_space_in_a_folder(settings: Settings, tmp_path: Path) -> None:
+    for name in ("README.md", "demos/one/README.md", "demos/one/app.py"):
+        (tmp_path / "library" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "library" / name).write_text(str(LIBRARY[name]))
+    checkout = take(str(tmp_path / "library"), settings)
+    assert sorted(contents(Path(checkout.path))) == ["README.md", "app.py"]
+    assert [finding.code for finding in checkout.findings] == ["space-in-folder"]
+    (tmp_path / "library" / "other").mkdir()
+    (tmp_path / "library" / "other" / "README.md").write_text(FILES["README.md"])
+    with pytest.raises(FolderNotFound):
+        take(str(tmp_path / "library"), settings)
+    assert take(str(tmp_path / "library" / "other"), settings).findings == ()
 
 
 def test_a_running_spaces_address_is_resolved_by_the_hub(at_hub: Settings, hub: Hub) -> None:

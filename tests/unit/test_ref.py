@@ -129,6 +129,27 @@ def test_a_repository_on_an_allowed_host(text: str, source: str, revision: str |
     assert ref.name == "space"
 
 
+@pytest.mark.parametrize(
+    ("page", "source", "revisions"),
+    [
+        ("team/repo/tree/main/demo", "team/repo", ("main/demo", "main")),
+        ("team/repo/tree/main/demo/my%20space/", "team/repo", ("main/demo/my space", "main/demo", "main")),
+        ("team/repo/tree/feature%2Fx/.demo", "team/repo", ("feature/x/.demo", "feature/x")),
+        ("team/repo/tree/v1.0", "team/repo", ("v1.0",)),
+        ("team/tree/tree/v1/tree", "team/tree", ("v1/tree", "v1")),
+        ("group/sub/repo/-/tree/main/demo", "group/sub/repo", ("main/demo", "main")),
+        ("team/repo/src/branch/main/demo", "team/repo", ("main/demo", "main")),
+        ("team/repo/src/tag/v1/demo", "team/repo", ("v1/demo", "v1")),
+        (f"team/repo/src/commit/{SHA}/demo", "team/repo", (f"{SHA}/demo", SHA)),
+    ],
+)
+def test_a_folder_of_a_repository(page: str, source: str, revisions: tuple[str, ...]) -> None:
+    ref = parse(f"https://git.example.org/{page}", SETTINGS)
+    assert (ref.kind, ref.source) == (RefKind.GIT, f"https://git.example.org/{source}")
+    assert ref.revisions == revisions
+    assert ref.revision == revisions[-1]
+
+
 def test_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ß space").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -174,6 +195,8 @@ REFUSED = [
         "https://git.example.org/team/space@-x",
         "https://git.example.org/%2e%2e/x",
     ),
+    *(f"https://git.example.org/o/r/tree/main/{part}" for part in ("..", "a/../b", "-x", "%2e%2e", "a%00b", "a*")),
+    *("https://git.example.org/o/r/tree/-x/demo", "https://git.example.org/o/r/tree/..%2F../demo"),
     *("ext::sh -c id", "git@git.example.org:team/space", "ssh://git.example.org/x", "--upload-pack=id", "-x/y"),
     *("/nonexistent/directory", "./nonexistent", "~nosuchuser/x", "/etc/passwd", "/\x00", "/" + "x" * 300),
 ]

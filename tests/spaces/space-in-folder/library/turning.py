@@ -1,0 +1,2 @@
+def rev(text):
+    return text[::-1]
