@@ -33,7 +33,7 @@ from spaces_runner.types import RefKind, Step, StepFinished, StepStarted
 from tests.support.checkouts import Told, contents, leftovers, take
 from tests.support.hub import Hub
 from tests.support.hub_faults import Fault
-from tests.support.hub_repos import Executable, Submodule, Symlink
+from tests.support.hub_repos import Contents, Executable, Submodule, Symlink
 
 FILES = {"README.md": "---\nsdk: gradio\n---\n", "app.py": "print('hi')\n", "src/ß.txt": "u\r\n", "empty": ""}
 TOKEN = "hf_averysecrettoken0123456789"
@@ -254,7 +254,7 @@ def test_a_repository_on_an_allowed_host(settings: Settings, hub: Hub) -> None:
         take(f"{hub.endpoint}/nothing/here", settings)
 
 
-LIBRARY = {
+LIBRARY: Contents = {
     "README.md": "# A library",
     "src/library.py": "",
     "demos/one/README.md": FILES["README.md"],
@@ -264,7 +264,11 @@ LIBRARY = {
     "demos/two/app.py": "print('two')\n",
     "demos/two/m.bin": b"n" * 7000,
 }
-ONE = {"README.md": b"---\nsdk: gradio\n---\n", "app.py": b"print('one')\n", "m.bin": b"m" * 5000}
+ONE: dict[str, bytes | str] = {
+    "README.md": b"---\nsdk: gradio\n---\n",
+    "app.py": b"print('one')\n",
+    "m.bin": b"m" * 5000,
+}
 
 
 @pytest.mark.parametrize("page", ["/-/tree/release/1/demos/one", "@release/1"])
