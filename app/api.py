@@ -43,7 +43,7 @@ def build(desk: Desk) -> None:
         name: str | None = None,
     ) -> dict[str, Any]:
         """Start a Space and return its status at once. Options: share, gpu, python, app_args, environment, refresh,
-        model.
+        apt, model.
 
         By a `name` of its own, the same Space runs once more beside the others.
         """

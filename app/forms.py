@@ -57,6 +57,7 @@ class Filled:
 
     share: bool = True
     refresh: bool = False
+    apt: bool = False  # install what packages.txt asks for, as root
     gpu: str = "auto"
     python: str = ""
     app_args: str = ""
@@ -74,5 +75,6 @@ def options(filled: Filled, secret_names: tuple[str, ...] = ()) -> RunOptions:
         secret_names=secret_names,
         app_args=arguments(filled.app_args),
         refresh=filled.refresh,
+        apt=filled.apt,
         model=filled.model.strip() or None,
     )

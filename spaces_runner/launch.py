@@ -67,6 +67,7 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         user=user,
         fence=fence(dirs, needs, settings, sandbox) if sandbox else None,
         share=options.share,
+        secrets_file=kind.secrets_file,
         ready=kind.ready,
         ready_timeout_s=spec.startup_timeout_s,
         base_path=spec.base_path,

@@ -235,6 +235,7 @@ class LaunchPlan:
     user: User | None = None
     fence: Fence | None = None  # None: it reaches what its user does
     share: bool = True
+    secrets_file: str = ""  # below HOME, for the secrets as TOML
     ready: Ready = Ready.ANSWERS
     ready_timeout_s: float = 1800.0
     base_path: str = ""  # "/…": where the app's links lead

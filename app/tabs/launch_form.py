@@ -23,6 +23,7 @@ class OptionFields:
     name: gr.Textbox
     share: gr.Checkbox
     refresh: gr.Checkbox
+    apt: gr.Checkbox
     gpu: gr.Textbox
     python: gr.Textbox
     app_args: gr.Textbox
@@ -43,6 +44,7 @@ class OptionFields:
         filled = forms.Filled(
             share=values[self.share],
             refresh=values[self.refresh],
+            apt=values[self.apt],
             gpu=values[self.gpu] or "",
             python=values[self.python] or "",
             app_args=values[self.app_args] or "",
@@ -116,6 +118,7 @@ def _options() -> OptionFields:
     with gr.Row():
         share = gr.Checkbox(True, label="Public link", info="Anybody who has the link can use the app")
         refresh = gr.Checkbox(False, label="Resolve the packages anew", info="Look for newer versions of packages")
+        apt = gr.Checkbox(False, label="System packages", info="Install packages.txt by apt, on this whole machine")
     with gr.Row():
         gpu = _line("GPU", "auto, none, or a GPU's number", "auto")
         python = _line("Python", "As the Space says, when empty", placeholder="3.11")
@@ -144,6 +147,7 @@ def _options() -> OptionFields:
         name=name,
         share=share,
         refresh=refresh,
+        apt=apt,
         gpu=gpu,
         python=python,
         app_args=app_args,

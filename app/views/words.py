@@ -24,6 +24,8 @@ _TABLE = (
     (r"--gpu\b", "“GPU” in the options"),
     (r"\bwith --no-share\b", "without “Public link”"),
     (r"\bwith --refresh\b", "with “Resolve the packages anew”"),
+    (r"\bLaunch with --apt, or:  ", "Launch with “System packages”, or type:  "),
+    (r"--apt\b", "“System packages” in the options"),
     (r"\bafter --, for example: spaces-runner run … -- ", "in “Arguments of the app”, for example: "),
     (r"\barguments after --(?=,)", "“Arguments of the app”"),
     (r"\bwith -- (--\S+ …)", r"with \1 in “Arguments of the app”"),

@@ -35,6 +35,7 @@ class Kind:
     `additions(spec, requirements, python)`: all lines that the builder adds, that package first.
     `argv`: the command, with `variables.PORT_HERE` where the shim is to put the run's port.
     `env`: variables of its own, besides those that every Space gets.
+    `secrets_file`: below HOME, where its secrets are to be found as TOML besides the environment; "" for most.
     `patched`: whether launches in its source are made to share.
     `refuse`: raises UnsupportedSdk for a Space that cannot be started here.
     """
@@ -43,6 +44,7 @@ class Kind:
     package: str | None
     argv: Callable[[Start], tuple[str, ...]]
     ready: Ready = Ready.ANSWERS
+    secrets_file: str = ""
     patched: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     requirement: Callable[[str | None, bool], str] = lambda version, bare: ""

@@ -43,6 +43,7 @@ KIND = Kind(
     package=PACKAGE,
     argv=argv,
     ready=Ready.SCRIPT,
+    secrets_file=".streamlit/secrets.toml",  # st.secrets, where the Hub puts them
     requirement=requirement,
     additions=additions,
 )

@@ -17,6 +17,7 @@ from spaces_runner.shim.inbox import Inbox
 from spaces_runner.shim.journal import Journal
 from spaces_runner.shim.links import Links
 from spaces_runner.shim.reaper import Reaper
+from spaces_runner.shim.rooms import leave_secrets
 from spaces_runner.store import Store
 from spaces_runner.types import LaunchPlan
 
@@ -61,6 +62,9 @@ class Attempt:
                 raised=self._raised,
             ),
         )
+        if self._plan.secrets_file:
+            home = self._job.settings.space(self._job.space_id).home
+            leave_secrets(home, self._plan.secrets_file, means.secrets, self._plan.user)
         self._app = app.start(self._job, self._plan, means)
         self._journal.started(self._app.identity)
         if self._plan.share:

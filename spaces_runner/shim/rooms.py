@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from spaces_runner.errors import LaunchError
 from spaces_runner.settings import SpaceDirs
 from spaces_runner.types import User
 
@@ -34,6 +38,49 @@ def make_socket_dir(dirs: SpaceDirs, user: User | None) -> Path:
         path = Path(tempfile.mkdtemp(prefix="spaces-runner-", dir=SHORT))
     _passage(path, user)
     return path
+
+
+def leave_secrets(home: Path, name: str, secrets: Mapping[str, str], user: User | None) -> None:
+    """A file below `home`, as TOML and for the Space's user alone; none where there are no secrets.
+
+    Raises LaunchError where something of the Space's own is in the way.
+    """
+    try:
+        _write_secrets(home, name, secrets, user)
+    except OSError as error:
+        raise LaunchError(
+            f"The Space's secrets cannot be written to ~/{name}: {error.strerror}.",
+            hint="Something that the Space left in its home is in the way; remove the Space and start it anew.",
+        ) from error
+
+
+def _write_secrets(home: Path, name: str, secrets: Mapping[str, str], user: User | None) -> None:
+    """The home is the Space's: no link that it left on the way is followed."""
+    folder, _, file = name.rpartition("/")
+    with suppress(FileExistsError):
+        (home / folder).mkdir(mode=0o700)
+    way = os.open(home / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _give(way, user)
+        with suppress(FileNotFoundError):
+            os.unlink(file, dir_fd=way)
+        if secrets:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=way)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as written:
+                written.writelines(f"{_toml(key)} = {_toml(value)}\n" for key, value in secrets.items())
+                _give(descriptor, user)
+    finally:
+        os.close(way)
+
+
+def _toml(text: str) -> str:
+    """A string of TOML: JSON's, whose escapes it shares, but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _give(descriptor: int, user: User | None) -> None:
+    if user is not None:
+        os.fchown(descriptor, user.uid, user.gid)
 
 
 def _passage(path: Path, user: User | None) -> None:

@@ -52,7 +52,8 @@ def test_a_local_model_goes_to_the_space_by_its_variable(
     form: LaunchForm, model: str | None, variable: str | None, asked: str | None
 ) -> None:
     fields = form.options
-    unwritten = dict.fromkeys(fields.all, "") | {fields.share: True, fields.refresh: False, fields.secrets: {}}
+    unwritten = dict.fromkeys(fields.all, "") | {fields.share: True, fields.secrets: {}}
+    unwritten |= {fields.refresh: False, fields.apt: False}
     assert fields.read({**unwritten, fields.model: model, fields.address: variable})[0].model == asked
     with pytest.raises(FormError, match="cannot be the name"):
         fields.read({**unwritten, fields.model: "guanaco-7b", fields.address: "MY URL"})

@@ -11,6 +11,9 @@ if "again" not in st.session_state:
     st.session_state.again = True
     st.rerun()
 
+if st.secrets["WORD"] != 'äb"c\nd':
+    raise RuntimeError("the secret is another")
+
 st.set_page_config(page_title="Backwards")
 st.write(backwards("abc"), sys.argv[1:])
 if len(sys.argv) > 1:
