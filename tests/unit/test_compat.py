@@ -55,6 +55,7 @@ def test_a_condition_that_does_not_exist_is_an_error() -> None:
         ("3.34.0", {"pydantic<2", "gradio_client<0.3"}),
         ("3.39.0", {"pydantic<2.11", "gradio_client<0.5"}),
         ("4.44.1", {"fastapi<0.113", "huggingface_hub<1", "pydantic<2.11"}),
+        ("5.1.0", {"fastapi<0.113", "huggingface_hub<1", "pydantic<2.11"}),
         ("5.6.0", {"huggingface_hub<1", "pydantic<2.11"}),
         ("5.9.1", {"pydantic<2.11"}),
     ],
