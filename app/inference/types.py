@@ -241,6 +241,7 @@ class ModelStatus:
     kv_tokens_awake: int = 0  # how many fit whenever it is resident; 0 where that is not known yet
     kv_tokens_used: int = 0
     running: int = 0
+    pauses: int = 0  # how often one of them had to wait for room, since it is resident
     waiting: int = 0
     fraction: float = 0.0  # of loading
     error: str = ""

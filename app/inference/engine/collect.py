@@ -37,7 +37,7 @@ def collect(running: Running, token: int, logprob: float, known: Vocabulary) -> 
     """Take the next token of a sequence: what to show of it, and the end if it is one."""
     running.ids.append(token)
     if running.generated == 1:
-        running.first_token = time.monotonic()
+        running.first_token, running.waited_first = time.monotonic(), running.waited
     reason = _ends_by(running, token, known)
     stop = known.special[token] if reason is FinishReason.STOP else None
     added = "" if reason in (FinishReason.EOS, FinishReason.STOP) else running.text.push(token)
@@ -54,16 +54,16 @@ def collect(running: Running, token: int, logprob: float, known: Vocabulary) -> 
 
 
 def usage(running: Running) -> Usage:
-    """What a sequence took so far."""
+    """What a sequence took so far. That it was paused counts as waiting, and not as computing."""
     now = time.monotonic()
     first = running.first_token or now
     return Usage(
         prompt_tokens=running.prompt,
         generated_tokens=running.generated,
         reused_tokens=running.reused,
-        queue_s=running.admitted - running.ticket.submitted,
-        prefill_s=first - running.admitted,
-        decode_s=now - first,
+        queue_s=running.admitted - running.ticket.submitted + running.waited,
+        prefill_s=first - running.admitted - running.waited_first,
+        decode_s=now - first - (running.waited - running.waited_first),
     )
 
 

@@ -188,8 +188,8 @@ class Engine:
                 break
 
     def _tell_positions(self) -> None:
-        """Tell those who wait where they stand, when it is new to them or better than before."""
-        for position, ticket in enumerate(self._queue.order()):
+        """Tell those who wait where they stand, when it is new to them or better than before: behind the paused."""
+        for position, ticket in enumerate(self._queue.order(), start=len(self._paused)):
             if ticket.position < 0 or position < ticket.position:
                 ticket.position = position
                 self._intake.tell(ticket, Queued(position=position))
@@ -217,7 +217,9 @@ class Engine:
         """It goes on when there is room, from what is left of it then; nobody who is new goes before it."""
         self._leave(one)
         self._pauses += 1
+        one.paused_at = time.monotonic()
         insort(self._paused, one, key=_age)
+        self._tell_positions()
 
     def _resume(self) -> bool:
         """Whether everyone who was paused goes on."""
@@ -230,15 +232,20 @@ class Engine:
             if isinstance(found, InferenceError):
                 self._intake.close(one.ticket, Failed(error=found))
             else:
+                one.waited += time.monotonic() - one.paused_at
                 insort(self._running, one, key=_age)
                 self._used = self._ready.store.used
         return True
 
     def _admit(self) -> None:
         """Let in whose turn it is, while there is room."""
-        if not self._resume():
-            return
-        before = len(self._queue)
+        before = len(self._queue) + len(self._paused)
+        if self._resume():
+            self._admit_new()
+        if len(self._queue) + len(self._paused) < before:
+            self._tell_positions()
+
+    def _admit_new(self) -> None:
         while (ticket := self._queue.peek()) is not None:
             admitted = guarded(lambda: self._ready.admission.admit(ticket))
             if admitted is None:
@@ -246,8 +253,6 @@ class Engine:
             self._queue.pop()
             self._intake.left_queue(ticket)
             self._enter(ticket, admitted)
-        if len(self._queue) < before:
-            self._tell_positions()
 
     def _look(self) -> bool:
         """Have the model look at one picture: those who read along wait for no more than that."""

@@ -80,6 +80,9 @@ class Running:
     reused: int  # of the prompt, taken from what was parked
     pictures: Pictures | None = None
     first_token: float = 0.0
+    waited: float = 0.0  # seconds that it was paused
+    waited_first: float = 0.0  # of them, before its first token
+    paused_at: float = 0.0
 
     @property
     def prompt(self) -> int:

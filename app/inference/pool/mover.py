@@ -53,8 +53,8 @@ class Mover:
         if not seat.open and seat.outside >= self._options.max_waiting:
             waiting = f"{seat.outside} requests are waiting for the model; the queue is full."
             raise Overloaded(waiting, retry_after=self._options.busy_retry_s)
-        position = seat.outside
-        seat.outside += 1
+        place = object()
+        seat.line.append(place)
         try:
             told: Loading | None = None
             while not seat.open:
@@ -64,14 +64,14 @@ class Mover:
                     self._outcome(bringing)
                     continue
                 what = seat.doing or "waiting for its turn"
-                position = min(position, seat.outside - 1)  # some of those before may have left
+                position = seat.line.index(place)
                 loading = Loading(model=model, what=what, fraction=seat.fraction, position=position)
                 if loading != told and not seat.open:
                     told = loading
                     yield loading
             seat.inside += 1
         finally:
-            seat.outside -= 1
+            seat.line.remove(place)
             self._changed.set()
 
     def leave(self, seat: Seat) -> None:

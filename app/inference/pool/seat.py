@@ -17,7 +17,8 @@ from app.inference.types import ModelCard, ModelStatus, Residency
 class Seat:
     """`cards` share a base: it is there once for all of them.
 
-    `inside`: requests that run in its engine or are about to. `outside`: requests that wait for it to be resident.
+    `inside`: requests that run in its engine or are about to. `line`: those that wait for it to be resident,
+    in the order they came.
     `leaving`: how many are about to move it; meanwhile nobody may go in. `channels`: of the requests inside.
     `kv_bytes`, `kv_tokens`: of its engine when awake.
     `promised`: what it is about to take up in all, from before it does until it is there.
@@ -30,7 +31,7 @@ class Seat:
     engine: Engine | None = None
     parked: Parked | None = None
     inside: int = 0
-    outside: int = 0
+    line: list[object] = field(default_factory=list)
     leaving: int = 0
     channels: set[Channel] = field(default_factory=set)
     promised: int = 0
@@ -44,6 +45,10 @@ class Seat:
     @property
     def open(self) -> bool:
         return self.state is Residency.RESIDENT and not self.leaving
+
+    @property
+    def outside(self) -> int:
+        return len(self.line)
 
     @property
     def unused(self) -> bool:
@@ -102,6 +107,7 @@ class Seat:
             kv_tokens_awake=self.kv_tokens,
             kv_tokens_used=stats.kv_tokens_used if stats else 0,
             running=stats.running if stats else 0,
+            pauses=stats.pauses if stats else 0,
             waiting=(stats.waiting if stats else 0) + self.outside,
             fraction=self.fraction,
             error=self.error.sentence if self.error else "",

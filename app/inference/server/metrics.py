@@ -94,6 +94,7 @@ class Meter:
 
 _GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
     "core_running": ("Sequences being answered.", lambda status: status.running),
+    "core_pauses": ("How often an answer had to wait for room in the cache.", lambda status: status.pauses),
     "core_waiting": ("Sequences in the queue.", lambda status: status.waiting),
     "core_kv_tokens": ("Tokens that the KV cache holds at most.", lambda status: status.kv_tokens),
     "core_kv_tokens_used": ("Tokens in it.", lambda status: status.kv_tokens_used),

@@ -64,6 +64,8 @@ def test_the_oldest_is_never_paused_and_nobody_new_goes_before_the_paused() -> N
     heard = three(engine)
     until_paused(engine)
     late = ask(engine, [9, 8, 7], 4)
+    engine.step()
+    assert late.positions[0] >= 1, "the paused are before it"
     while not heard[0].ends:
         before = len(heard[0].tokens)
         engine.step()
@@ -71,6 +73,8 @@ def test_the_oldest_is_never_paused_and_nobody_new_goes_before_the_paused() -> N
     drain(engine)
     assert late.times[late.events.index(late.started)] >= heard[0].times[-1]
     assert late.times[-1] > heard[1].times[-1]
+    assert all(one.finished.usage.queue_s >= 0 and one.finished.usage.decode_s >= 0 for one in heard)
+    assert heard[2].finished.usage.queue_s > heard[0].finished.usage.queue_s
 
 
 def test_one_that_is_paused_can_be_cancelled_or_told_of_the_end() -> None:

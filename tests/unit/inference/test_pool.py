@@ -82,7 +82,7 @@ def test_who_waits_for_a_model_is_told_how_many_came_before() -> None:
                 await until(lambda: bool(told[number]))  # noqa: B023 - awaited at once
             assert [positions[0] for positions in told] == [0, 1, 2]
             listening[0].cancel()
-            await until(lambda: told[2][-1] == 1)
+            await until(lambda: (told[1][-1], told[2][-1]) == (0, 1))
             workshop.loading.set()
             await asyncio.gather(*listening[1:])
 
