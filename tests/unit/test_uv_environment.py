@@ -1,4 +1,4 @@
-"""What uv is told of the machine: the network's way out and where Pythons come from, and nothing else of the owner's."""
+"""What uv is told of the machine: how the network is reached, where Pythons come from, nothing else of the owner's."""
 
 from __future__ import annotations
 
