@@ -32,6 +32,8 @@ class Heard:
     ups: list[Up] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
+    raised: list[tuple[str, ...]] = field(default_factory=list)
+    exported: list[str] = field(default_factory=list)
     links: bool = True
 
     def open_tunnel(self, port: int) -> str | None:
@@ -55,7 +57,9 @@ def make(heard: Heard) -> Iterator[Make]:
     room = open_directory("sr-bridge-")
     made: list[Bridge] = []
 
-    def bridge(share: bool = True, allowed_uid: int | None = None, path: Path = room / "socket") -> Bridge:
+    def bridge(
+        share: bool = True, allowed_uid: int | None = None, path: Path = room / "socket", by_script: bool = False
+    ) -> Bridge:
         started = Bridge(
             socket_path=path,
             ports=PortBlock(base=free_base()),
@@ -64,6 +68,9 @@ def make(heard: Heard) -> Iterator[Make]:
             on_up=heard.ups.append,
             on_failed=heard.fail,
             allowed_uid=allowed_uid,
+            by_script=by_script,
+            on_raised=heard.raised.append,
+            on_exported=heard.exported.append,
         )
         started.start()
         made.append(started)
@@ -99,6 +106,39 @@ def eventually(holds: Callable[[], object], timeout_s: float = 10.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.01)
+
+
+# Scripts.
+
+
+def test_a_script_is_up_when_it_ran_not_when_its_port_answers(make: Make, heard: Heard) -> None:
+    bridge = make(by_script=True)
+    base = bridge.ports.base
+    with socket.create_server(("127.0.0.1", base)):
+        assert ask(bridge, ask="port", asked=base) == {"server_name": "127.0.0.1", "server_port": base}
+        assert heard.ups == []
+        assert not bridge.script_ended.is_set()
+        ask(bridge, ask="script", lines=[])
+        eventually(lambda: heard.ups)
+    assert [(up.port, up.share_url) for up in heard.ups] == [(base, f"https://{base}.example")]
+    assert bridge.script_ended.is_set()
+
+
+def test_a_script_that_raised_is_told_in_harmless_lines(make: Make, heard: Heard) -> None:
+    bridge = make(by_script=True)
+    ask(bridge, ask="script", lines=["old"] * 50 + ["Traceback", "\x1b[2J" + "x" * 1000])
+    eventually(lambda: heard.raised)
+    assert heard.raised[0][-2:] == ("Traceback", "[2J" + "x" * 496)
+    assert len(heard.raised[0]) == 40
+    assert heard.ups == []
+
+
+def test_a_script_of_another_kind_of_space_says_nothing(make: Make, heard: Heard) -> None:
+    bridge = make()
+    ask(bridge, ask="script", lines=["NameError"])
+    ask(bridge, ask="exported", name="demo")
+    eventually(lambda: heard.exported)
+    assert (heard.exported, heard.raised, heard.ups) == (["demo"], [], [])
 
 
 # Launches.

@@ -100,6 +100,24 @@ def test_kind_and_app_file(tmp_path: Path, files: dict[str, str | bytes], sdk: S
     assert (spec.sdk, spec.app_file) == (sdk, app_file)
 
 
+def test_a_static_space_has_the_headers_of_the_hub_and_may_be_built_first(tmp_path: Path) -> None:
+    said = readme(sdk="static", app_file="./dist/index.html", app_build_command="npm run build").removesuffix("---\n")
+    headers = "custom_headers:\n  Cross-Origin-Opener-Policy: same-origin\n  x-frame-options: deny\n---\n"
+    spec = look(tmp_path, {"README.md": said + headers})
+    assert (spec.app_file, spec.build_command) == ("dist/index.html", "npm run build")
+    assert spec.headers == {"cross-origin-opener-policy": "same-origin"}
+    assert "x-frame-options" in finding(spec, "setting-ignored").message
+
+
+def test_a_space_in_a_folder_is_found_there_unless_the_root_is_one(tmp_path: Path) -> None:
+    nested: dict[str, str | bytes] = {"demos/web/README.md": readme(sdk="gradio"), "demos/web/app.py": GRADIO}
+    spec = look(tmp_path / "a", {"README.md": "# Models of ours", "setup.py": "", **nested})
+    assert (spec.folder, spec.app_file) == ("demos/web", "app.py")
+    assert "space-in-folder" in codes(spec)
+    assert look(tmp_path / "b", {"README.md": readme(sdk="gradio"), "app.py": GRADIO, **nested}).folder == ""
+    assert look(tmp_path / "c", {"app.py": GRADIO, **nested}).folder == ""
+
+
 ERRORS: dict[str, tuple[dict[str, str | bytes], type[RunnerError], str, str]] = {
     "unknown kind": ({"README.md": readme(sdk="shiny"), "app.py": ""}, UnknownSdk, "shiny", "docker, gradio, static, streamlit"),
     "kind read as text": ({"README.md": readme(sdk="no"), "app.py": ""}, UnknownSdk, "no", "gradio"),
@@ -112,6 +130,8 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], type[RunnerError], str, str]] = 
     "nothing at all": ({}, NoAppFile, "app.py", "no .py file"),
     "two scripts and no readme": ({"a.py": GRADIO, "b.py": GRADIO}, NoAppFile, "app.py", "a.py, b.py"),
     "a name too long": ({"README.md": readme(sdk="gradio", app_file="x" * 3000)}, NoAppFile, "x", "repository"),
+    "several in folders": ({"a/README.md": readme(sdk="static"), "b/README.md": readme(sdk="static")}, NoAppFile, "holds 2", "./a"),
+    "a built file outside": ({"README.md": readme(sdk="static", app_build_command="x", app_file="../x")}, NoAppFile, "leads out", "repository"),
     "a list": ({"README.md": readme(sdk="gradio", app_file="[a.py, b.py]"), "a.py": GRADIO}, NoAppFile, "app.py", "a.py"),
 }  # fmt: skip
 
