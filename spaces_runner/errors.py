@@ -17,15 +17,17 @@
     ├── ConfigError              CONFIG_ERROR   detect
     │   ├── BadFrontMatter
     │   ├── UnknownSdk
-    │   └── UnsupportedSdk
+    │   ├── UnsupportedSdk
+    │   └── EngineMissing                       a Docker Space, and no container engine that works
     ├── BuildError               BUILD_ERROR    environment
     │   ├── AptFailed                       packages
     │   ├── BadRequirements
     │   ├── PythonMissing
     │   ├── Unresolvable
     │   ├── WheelBuildFailed
-    │   └── BuildCommandFailed              build    the app_build_command of a static Space
-    │       └── NodeMissing
+    │   ├── BuildCommandFailed              build    the app_build_command of a static Space
+    │   │   └── NodeMissing
+    │   └── ImageBuildFailed                build    the Dockerfile of a Docker Space
     ├── PatchError               BUILD_ERROR    patch
     ├── LaunchError              RUNTIME_ERROR  launch
     │   ├── PortTaken
@@ -166,6 +168,10 @@ class UnsupportedSdk(ConfigError):
     code = "unsupported_sdk"
 
 
+class EngineMissing(ConfigError):
+    code = "engine_missing"
+
+
 class BuildError(RunnerError):
     code = "build_failed"
     stage = Stage.BUILD_ERROR
@@ -200,6 +206,11 @@ class BuildCommandFailed(BuildError):
 
 class NodeMissing(BuildCommandFailed):
     code = "node_missing"
+
+
+class ImageBuildFailed(BuildError):
+    code = "image_build_failed"
+    step = Step.BUILD
 
 
 class PatchError(RunnerError):

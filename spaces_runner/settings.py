@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,13 @@ SHARE_SERVER = "https://api.gradio.app/v3/tunnel-request"
 TUNNEL_CLIENT = "https://cdn-media.huggingface.co/frpc-gradio-0.3/frpc_{system}_{machine}"
 ENVIRONMENT_MARK = "environment.json"  # the file of an environment that is written last
 INSPECTION = "inspect-"  # how the directory of an inspection begins, in the state directory
+# What an engine's client finds its service, its storage, its log-ins and the network by.
+CONTAINER_ENVIRON = (
+    "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "REGISTRY_AUTH_FILE",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
 PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports from there; below is for root
 
 
@@ -37,6 +45,10 @@ class Settings:
     python_list: str | None = None  # the JSON file of what there is to fetch, in place of uv's own
     visible_gpus: str | None = None  # the owner's CUDA_VISIBLE_DEVICES: Spaces get none that it does not leave
     path: str = "/usr/local/bin:/usr/bin:/bin"
+    container_flags: tuple[str, ...] = ()  # the owner's, of the engine itself, of its `build` and of its `run`
+    container_build_flags: tuple[str, ...] = ()
+    container_run_flags: tuple[str, ...] = ()
+    container_environ: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
     uid_base: int = 61000
     log_bytes: int = 16 * 1024**2
     log_files: int = 8
@@ -136,6 +148,11 @@ class SpaceDirs:
         return self.root / "build"
 
     @property
+    def engine_mark(self) -> Path:
+        """The runner's own: names the container engine that has a Docker Space."""
+        return self.root / "engine.json"
+
+    @property
     def run(self) -> Path:
         """The runner's own: the bootstrap's socket."""
         return self.root / "run"
@@ -155,7 +172,7 @@ class SpaceDirs:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings that `environ` (default: this process's) asks for. Raises ValueError on a number that cannot be."""
+    """The settings that `environ` (default: this process's) asks for. Raises ValueError on what cannot be meant."""
     env = os.environ if environ is None else environ
     defaults: dict[str, object] = {}
     for name in ("UID_BASE", "LOG_BYTES", "LOG_FILES", "PORT_BASE", "DISK_FLOOR_BYTES"):
@@ -181,6 +198,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         python_list=env.get("UV_PYTHON_DOWNLOADS_JSON_URL") or None,
         visible_gpus=env.get("CUDA_VISIBLE_DEVICES"),
         path=env.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        container_flags=_flags(env, "SPACES_RUNNER_CONTAINER_FLAGS"),
+        container_build_flags=_flags(env, "SPACES_RUNNER_CONTAINER_BUILD_FLAGS"),
+        container_run_flags=_flags(env, "SPACES_RUNNER_CONTAINER_RUN_FLAGS"),
+        container_environ={name: env[name] for name in CONTAINER_ENVIRON if name in env},
         **defaults,  # type: ignore[arg-type]  # numbers, by the loop above
     )
 
@@ -190,6 +211,14 @@ def _number(name: str, value: str) -> int:
         return int(value)
     except ValueError:
         raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def _flags(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The words of a command line, as a shell would take them apart."""
+    try:
+        return tuple(shlex.split(env.get(name, "")))
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be taken apart: {error}") from None
 
 
 def _words(value: str | None) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ class SpaceSpec:
     python_version: str | None = None
     app_file: str = "app.py"
     base_path: str = ""
+    app_port: int = 7860  # of a Docker Space, inside
     title: str = ""
     emoji: str = ""
     requirements: str | None = None  # path of requirements.txt
@@ -223,6 +224,27 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A container engine that works: its client's command and environment."""
+
+    name: str  # "docker" or "podman"
+    command: tuple[str, ...]  # with the owner's flags for it
+    env: dict[str, str]
+    limits: bool = True  # it may limit memory and processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What a Docker Space runs in. `port`: the app's own, inside; `flags`: of the engine's `run`."""
+
+    engine: Engine
+    name: str
+    flags: tuple[str, ...]
+    image: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
     """Everything a shim needs to start an app, but the secrets, which it reads itself at that moment."""
 
@@ -234,6 +256,7 @@ class LaunchPlan:
     python_version: str | None = None
     user: User | None = None
     fence: Fence | None = None  # None: it reaches what its user does
+    container: Container | None = None  # what `argv` runs in, in place of the image's own command; `env` is inside
     share: bool = True
     secrets_file: str = ""  # below HOME, for the secrets as TOML
     ready: Ready = Ready.ANSWERS

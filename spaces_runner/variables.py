@@ -73,6 +73,18 @@ OWN = (
         default="those of Gradio's client",
     ),
     Variable(
+        names=("SPACES_RUNNER_CONTAINER_FLAGS",),
+        meaning="For Docker Spaces: flags of `docker` or `podman` itself, as in `--runtime runc`.",
+    ),
+    Variable(
+        names=("SPACES_RUNNER_CONTAINER_BUILD_FLAGS",),
+        meaning="The same for its `build`, as in `--network host`.",
+    ),
+    Variable(
+        names=("SPACES_RUNNER_CONTAINER_RUN_FLAGS",),
+        meaning="The same for its `run`, after the runner's own, as in `--memory 8g` or `--cap-add NET_RAW`.",
+    ),
+    Variable(
         names=("SPACES_RUNNER_PAGE_TOKEN",),
         meaning="The page's token, in place of one that is made once and kept.",
         default="a random one",
@@ -137,6 +149,10 @@ STANDARD = (
         meaning="A list of the Pythons that there are to fetch, in place of uv's own.",
     ),
     Variable(names=("PATH",), field="path", meaning="Where git, git-lfs, setpriv and interpreters are found."),
+    Variable(
+        names=("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST", "XDG_RUNTIME_DIR"),
+        meaning="Where Docker's or Podman's service and log-ins are, with the others that their clients know.",
+    ),
     Variable(names=("HF_HUB_CACHE",), meaning="For the core: where models are that were fetched before."),
     Variable(names=("HF_HUB_OFFLINE",), meaning="For the core: with `1` it fetches no models."),
     Variable(names=("NO_COLOR",), meaning="Set to anything, it takes the colours away."),
