@@ -15,6 +15,7 @@ from spaces_runner.sandbox.fence import Needs, fence
 from spaces_runner.settings import Settings, SpaceDirs
 from spaces_runner.types import (
     Checkout,
+    Container,
     Environment,
     Finding,
     Gpu,
@@ -74,6 +75,37 @@ def plan(  # noqa: PLR0913  # the last stage takes what all the others made
         revision=checkout.commit,
         findings=findings,
         diff=diff,
+    )
+
+
+def contained(  # noqa: PLR0913  # the last stage takes what all the others made
+    *,
+    spec: SpaceSpec,
+    checkout: Checkout,
+    container: Container,
+    options: RunOptions,
+    gpu: Gpu | None,
+    findings: tuple[Finding, ...],
+) -> LaunchPlan:
+    """The plan of a Space with an image of its own: what is where inside, the image says."""
+    kind = sdks.of(spec.sdk)
+    env = {
+        **_hub(checkout.ref, spec, gpu),
+        **kind.env,
+        **{name: value for name, value in options.variables.items() if name not in RESERVED},
+    }
+    return LaunchPlan(
+        argv=kind.argv(sdks.Start(python="", spec=spec, args=options.app_args)),
+        cwd=checkout.path,
+        env=env,
+        sdk=spec.sdk,
+        container=container,
+        share=options.share,
+        ready=kind.ready,
+        ready_timeout_s=spec.startup_timeout_s,
+        base_path=spec.base_path,
+        revision=checkout.commit,
+        findings=findings,
     )
 
 

@@ -6,6 +6,8 @@ import shutil
 import time
 from dataclasses import replace
 
+from spaces_runner.containers import remove
+from spaces_runner.containers.engine import read_mark
 from spaces_runner.errors import ShimLost, UnknownSpace
 from spaces_runner.process import Family
 from spaces_runner.settings import Settings
@@ -41,7 +43,7 @@ def is_lost(run: Run | Watch) -> bool:
 
 
 def end(run: Run, store: Store, settings: Settings, *, in_haste: bool = False) -> None:
-    """End the family by user and by run mark, and give back what the run held.
+    """End the family by user and by run mark, and its container by its label, and give back what the run held.
 
     `in_haste`: it was asked to end long ago. Else it has two seconds before it is killed.
     """
@@ -51,6 +53,8 @@ def end(run: Run, store: Store, settings: Settings, *, in_haste: bool = False) -
         family.end(0.5, kill_s=1.0)
     else:
         family.end(min(2.0, settings.stop_grace_s))
+    if (engine := read_mark(settings.space(run.space.id).engine_mark, settings)) is not None:
+        remove.sweep(engine, run.id)
     error = None if store.run(run.space.id).space.stopping else _error(run)
     close(run.id, error, store)
     shutil.rmtree(settings.space(run.space.id).build, ignore_errors=True)

@@ -6,6 +6,8 @@ import shutil
 import time
 
 from spaces_runner import environment
+from spaces_runner.containers import remove
+from spaces_runner.containers.engine import find
 from spaces_runner.errors import SpaceBusy
 from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
@@ -15,11 +17,12 @@ INSPECTION_S = 24 * 3600.0  # an inspection that began so long ago was killed
 
 
 def prune(store: Store, settings: Settings, *, dry_run: bool, cache: bool) -> dict[str, list[str]]:
-    """What was removed, or with `dry_run` would be, by kind: environments, mirrors, removed Spaces' leftovers."""
+    """What was removed, or with `dry_run` would be, by kind: environments, mirrors, what removed Spaces left."""
     return {
         "environments": _environments(store, settings, dry_run=dry_run),
         "mirrors": _mirrors(store, settings, dry_run=dry_run),
         "leftovers": _leftovers(store, settings, dry_run=dry_run),
+        "images": _images(store, settings, dry_run=dry_run),
         "caches": _caches(store, settings, dry_run=dry_run) if cache else [],
     }
 
@@ -52,6 +55,14 @@ def _environments(store: Store, settings: Settings, *, dry_run: bool) -> list[st
     marks = (settings.space(space.id).root / "venv.fingerprint" for space in store.spaces())
     keep = frozenset(mark.read_text().strip() for mark in marks if mark.exists())
     return sorted(environment.prune(settings, keep, dry_run=dry_run))
+
+
+def _images(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:
+    """Those that an engine has of Spaces which are not known any more."""
+    engine = find(settings).engine
+    if engine is None:
+        return []
+    return remove.leftovers(engine, settings, {space.id for space in store.spaces()}, dry_run=dry_run)
 
 
 def _leftovers(store: Store, settings: Settings, *, dry_run: bool) -> list[str]:

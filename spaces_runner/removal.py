@@ -11,6 +11,8 @@ import uuid
 from contextlib import suppress
 
 from spaces_runner import secrets
+from spaces_runner.containers.engine import read_mark
+from spaces_runner.containers.remove import forget
 from spaces_runner.errors import (
     AccessDenied,
     FolderNotFound,
@@ -31,7 +33,7 @@ _NOT_THERE = frozenset(
 
 
 def discard(space_id: str, store: Store, settings: Settings) -> None:
-    """Forget a Space with its files, logs, data, secrets and tokens. Raises SpaceBusy while it is at work."""
+    """Forget a Space with its files, logs, data, secrets, tokens and images. Raises SpaceBusy while it is at work."""
     from spaces_runner.core.keys import revoke  # the core's package is built on the module that calls this
 
     # Moved aside while nobody can start it, then deleted: its name and its user are free at once, its files are not.
@@ -45,8 +47,11 @@ def discard(space_id: str, store: Store, settings: Settings) -> None:
         revoke(settings, secrets.read(settings, space_id).values())
         secrets.remove(settings, space_id)
 
+    engine = read_mark(settings.space(space_id).engine_mark, settings)
     store.forget(space_id, move)
     shutil.rmtree(aside, ignore_errors=True)
+    if engine is not None:
+        forget(engine, space_id, settings)
 
 
 def never_was(status: SpaceStatus, settings: Settings) -> bool:

@@ -8,23 +8,27 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-from spaces_runner import apt, gpu, launch, models, overlay, preparation, sdks, site
+from spaces_runner import apt, gpu, launch, models, overlay, preparation, sdks, secrets, site
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
+from spaces_runner.containers import container, image, remove
+from spaces_runner.containers.engine import write_mark
 from spaces_runner.errors import RunnerError
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
 from spaces_runner.preparation import Preparation
 from spaces_runner.report import Reporter
+from spaces_runner.sdks.docker import require_engine
 from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
     Checkout,
     Confinement,
+    Engine,
     Environment,
     Finding,
     Gpu,
@@ -33,12 +37,14 @@ from spaces_runner.types import (
     Patch,
     RefKind,
     RunOptions,
+    Severity,
     Snapshot,
     SpaceRef,
     SpaceSpec,
     Step,
     User,
 )
+from spaces_runner.variables import RESERVED
 
 
 def build(job: Job, report: Reporter) -> LaunchPlan:
@@ -72,6 +78,10 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
     with report.step(Step.DETECT):
         spec = known.spec if known else _detect(checkout, options)
         found += spec.findings
+        engine = _engine(checkout.ref, spec, options, settings)
+    if engine is not None:
+        plan = _contain(job, spec, checkout, engine, report)
+        return replace(plan, findings=(*found, *plan.findings))
     found += apt.provide(spec.packages, settings, report, yes=options.apt)
     with report.step(Step.ENVIRONMENT) as note:
         packages = known.environment if known else _environment(job, spec, checkout, report, found)
@@ -117,6 +127,61 @@ def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     spec = detect(checkout, options)
     sdks.of(spec.sdk).refuse(spec)  # else what was found besides matters to nobody
     return spec
+
+
+def _engine(ref: SpaceRef, spec: SpaceSpec, options: RunOptions, settings: Settings) -> Engine | None:
+    """Of a Space that runs in a container. Raises EngineMissing."""
+    if not sdks.of(spec.sdk).contained:
+        return None
+    has_gpu = options.gpu != gpu.NONE and bool(gpu.inventory(settings.visible_gpus))
+    return require_engine(ref, spec, options, settings, gpu=has_gpu)
+
+
+def _contain(job: Job, spec: SpaceSpec, checkout: Checkout, engine: Engine, report: Reporter) -> LaunchPlan:
+    """The plan of a Space in a container, once its image stands. Its findings are those that came up here."""
+    settings, options = job.settings, job.options
+    dirs = settings.space(job.space_id)
+    write_mark(engine, dirs.engine_mark)
+    recipe = image.Recipe(
+        space_id=job.space_id,
+        context=Path(checkout.path),
+        dockerfile=spec.app_file,
+        variables={name: value for name, value in options.variables.items() if name not in RESERVED},
+        secrets=secrets.read(settings, job.space_id),
+        scratch=_scratch(dirs.build),
+        anew=options.refresh,
+    )
+    with report.step(Step.BUILD) as note:
+        built = image.build(engine, recipe, settings, report)
+        note.append(f"an image by {engine.name}")
+    remove.forget(engine, job.space_id, settings, keep=built)
+    leased = _lease(job)
+    devices, unfit = container.devices(engine, leased, settings)
+    labels = container.labels_of(job.space_id, job.run_id, settings)
+    flags = (*devices, *settings.container_run_flags)
+    return launch.contained(
+        spec=spec,
+        checkout=checkout,
+        container=container.describe(engine, built, spec.app_port, labels, flags),
+        options=options,
+        gpu=leased if devices else None,
+        findings=(*_make_room(job, leased, spec), *unfit, *_unreached(options)),
+    )
+
+
+def _unreached(options: RunOptions) -> tuple[Finding, ...]:
+    """A container has a loopback of its own, on which the core is not."""
+    if options.model is None:
+        return ()
+    return (
+        Finding(
+            code="core-out-of-reach",
+            severity=Severity.WARNING,
+            message="The core listens on this machine's loopback, which a container does not reach.",
+            remedy="Give the container this machine's network: SPACES_RUNNER_CONTAINER_RUN_FLAGS='--network host', "
+            "where the app's port is free.",
+        ),
+    )
 
 
 def _environment(job: Job, spec: SpaceSpec, checkout: Checkout, report: Reporter, found: list[Finding]) -> Environment:
@@ -188,14 +253,18 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         checkout = look(ref, target, settings, report)
         with report.step(Step.DETECT):
             spec = _detect(checkout, options)
-        packages = apt.provide(spec.packages, settings, report, yes=False)
-        with report.step(Step.ENVIRONMENT):
-            scratch = _scratch(Path(folder, "build"))
-            under = Confinement(user=inspector(settings), sandbox=sandbox)
-            if sdks.of(spec.sdk).package is None:
-                resolution = environment.bare(settings, report)
-            else:
-                resolution = environment.resolve(spec, checkout, options, settings, report, under, scratch)
+            engine = _engine(checkout.ref, spec, options, settings)
+        packages: tuple[Finding, ...] = ()
+        resolution = None
+        if engine is None:
+            packages = apt.provide(spec.packages, settings, report, yes=False)
+            with report.step(Step.ENVIRONMENT):
+                scratch = _scratch(Path(folder, "build"))
+                under = Confinement(user=inspector(settings), sandbox=sandbox)
+                if sdks.of(spec.sdk).package is None:
+                    resolution = environment.bare(settings, report)
+                else:
+                    resolution = environment.resolve(spec, checkout, options, settings, report, under, scratch)
         with report.step(Step.PATCH):
             changes = _patch(target, spec)
     gpus = gpu.inventory(settings.visible_gpus)
@@ -204,11 +273,17 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         files=checkout.files,
         spec=spec,
         resolution=resolution,
-        environment_ready=environment.stands(resolution, settings),
+        environment_ready=resolution is not None and environment.stands(resolution, settings),
         patch=changes,
         gpus=gpus,
         gpu_fit=gpu.fit(spec.suggested_hardware, gpus, options.gpu),
-        findings=(*checkout.findings, *spec.findings, *packages, *resolution.findings, *changes.findings),
+        findings=(
+            *checkout.findings,
+            *spec.findings,
+            *packages,
+            *(resolution.findings if resolution else ()),
+            *changes.findings,
+        ),
     )
 
 

@@ -283,7 +283,7 @@ class Inspection:
     checkout: Snapshot
     files: tuple[SpaceFile, ...] = ()
     spec: SpaceSpec
-    resolution: Resolution
+    resolution: Resolution | None  # None: it brings an image of its own
     environment_ready: bool  # the environment stands already
     patch: Patch
     gpus: tuple[Gpu, ...] = ()

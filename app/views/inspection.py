@@ -52,7 +52,7 @@ def _facts(inspection: Inspection, environment: EnvironmentSize) -> list[tuple[s
     missing = ", ".join(f"<code>{escape(name)}</code>" for name in spec.secrets)
     return [
         ("SDK", escape(f"{_title(spec.sdk)} {spec.sdk_version or ''}".strip())),
-        ("Python", escape(resolution.python_version)),
+        ("Python", escape(resolution.python_version) if resolution else ""),
         ("App file", f"<code>{escape(spec.app_file)}</code>"),
         ("Size", _size(inspection)),
         ("Environment", _environment(inspection)),
@@ -77,6 +77,8 @@ def _size(inspection: Inspection) -> str:
 
 def _environment(inspection: Inspection) -> str:
     resolution = inspection.resolution
+    if resolution is None:
+        return "an image of its own, which will be built"
     ready = "stands already" if inspection.environment_ready else "will be built"
     dated = f" ({escape(resolution.exclude_newer[:10])})" if resolution.exclude_newer else ""
     return f"{len(resolution.packages)} packages, {_HOW[resolution.how]}{dated}; {ready}"

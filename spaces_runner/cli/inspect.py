@@ -10,7 +10,7 @@ from spaces_runner.cli.patch import show_diff
 from spaces_runner.cli.progress import renderer, say_finding
 from spaces_runner.format import size
 from spaces_runner.sanitize import clean_line
-from spaces_runner.types import Event, Finding, Found, Inspection, ResolvedHow, RunOptions, SpaceRef
+from spaces_runner.types import Event, Finding, Found, Inspection, Resolution, ResolvedHow, RunOptions, SpaceRef
 
 LARGE_BYTES = 1_000_000  # a file that is named for its size
 MOST_FILES = 10
@@ -79,7 +79,7 @@ def show(plan: Inspection, face: Face) -> None:
 
 def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
     """What is shown as one line each."""
-    checkout, spec, resolution = plan.checkout, plan.spec, plan.resolution
+    checkout, spec = plan.checkout, plan.spec
     yield "space", str(checkout.ref)
     yield "commit", f"{checkout.commit[:12]}  {checkout.committed_at or ''}".rstrip()
     yield from files(plan)
@@ -91,8 +91,11 @@ def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
         yield "secrets", " ".join(spec.secrets)
     if spec.models:
         yield "models", " ".join(spec.models)
-    yield "python", f"{resolution.python_version}  {resolution.python}"
-    yield "environment", environment(plan)
+    if plan.resolution is None:
+        yield "environment", f"an image of its own, to be built; it serves on port {spec.app_port} inside"
+    else:
+        yield "python", f"{plan.resolution.python_version}  {plan.resolution.python}"
+        yield "environment", environment(plan.resolution, plan.environment_ready)
     if plan.gpu_fit:
         yield "gpu", plan.gpu_fit
 
@@ -110,8 +113,7 @@ def files(plan: Inspection) -> Iterator[tuple[str, str]]:
         yield "", f"{size(sum(file.size_bytes for file in rest)):>9}  in {len(rest)} more"
 
 
-def environment(plan: Inspection) -> str:
-    resolution = plan.resolution
-    ready = "stands already" if plan.environment_ready else "is to be built"
+def environment(resolution: Resolution, stands: bool) -> str:
+    ready = "stands already" if stands else "is to be built"
     day = f" ({resolution.exclude_newer})" if resolution.exclude_newer else ""
     return f"{len(resolution.packages)} packages, {HOW[resolution.how]}{day}; {ready}"

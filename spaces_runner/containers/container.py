@@ -30,7 +30,7 @@ class Command:
 
     argv: tuple[str, ...]
     env: dict[str, str]
-    told: bytes
+    told: bytes = b""
 
 
 def labels_of(space_id: str, run_id: str, settings: Settings) -> dict[str, str]:

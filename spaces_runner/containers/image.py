@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.containers.buildlog import BuildLog
 from spaces_runner.errors import ImageBuildFailed
+from spaces_runner.masking import Masker
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Engine, Step
@@ -48,7 +49,7 @@ def build(engine: Engine, recipe: Recipe, settings: Settings, report: Reporter) 
         if code == 0 and (image := answer.read_text().strip()):
             report.log(f"The image {image.removeprefix('sha256:')[:12]} took {time.monotonic() - begun:.1f} s.")
             return image
-    raise _failed(engine, code, log)
+    raise _failed(engine, code, log, recipe.secrets.values())
 
 
 def command(
@@ -96,11 +97,13 @@ def _follow(argv: tuple[str, ...], env: Mapping[str, str], log: BuildLog, report
         for line in process.stdout or ():
             report.log(line.rstrip("\n"))
             if (step := log.take(line.rstrip("\n"))) is not None:
-                report.progress(Step.ENVIRONMENT, step.number, step.total, "steps", step.instruction[:80])
+                report.progress(Step.BUILD, step.number, step.total, "steps", step.instruction[:80])
     return process.returncode
 
 
-def _failed(engine: Engine, code: int, log: BuildLog) -> ImageBuildFailed:
+def _failed(engine: Engine, code: int, log: BuildLog, secrets: Iterable[str]) -> ImageBuildFailed:
+    masker = Masker(secrets)  # the build log has one of its own
+    lines = (masker.feed("\n".join(log.lines).encode()) + masker.rest()).decode(errors="replace").split("\n")
     how = f"by signal {-code}" if code < 0 else f"with code {code}"
     where = f" at step {log.step.number} of {log.step.total}: {log.step.instruction[:120]}" if log.step else ""
-    return ImageBuildFailed(f"{engine.name} build ended {how}{where}", hint=log.hint, lines=log.lines)
+    return ImageBuildFailed(f"{engine.name} build ended {how}{where}", hint=log.hint, lines=tuple(lines))

@@ -13,6 +13,7 @@ from spaces_runner import sdks
 from spaces_runner.detect import advice, frontmatter, scan
 from spaces_runner.detect.frontmatter import FrontMatter
 from spaces_runner.errors import BadRequirements, NoAppFile, UnknownSdk
+from spaces_runner.ports import SPACE_PORT
 from spaces_runner.pysource import is_file
 from spaces_runner.requirements import Requirements, read, read_packages
 from spaces_runner.sanitize import clean_line
@@ -44,7 +45,8 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     sdk_version, version_findings = _version(meta, "sdk_version")
     python_version, python_findings = _python(meta)
     headers, header_findings = _headers(meta)
-    files = _Files.of(root)
+    app_port, port_findings = _app_port(meta)
+    files = _Files.none() if sdks.of(sdk).contained else _Files.of(root)
     facts = scan.scan(root, app_file) if app_file.endswith(".py") else scan.Facts()
     secrets = tuple(sorted(advice.missing_variables(facts, options)))
     view = advice.View(
@@ -56,6 +58,7 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
         python_version=python_version,
         app_file=app_file,
         base_path=_base_path(meta),
+        app_port=app_port,
         title=clean_line(_text(meta, "title"))[:200],
         emoji=clean_line(_text(meta, "emoji"))[:16],
         requirements=files.requirements,
@@ -74,6 +77,7 @@ def detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
             *version_findings,
             *python_findings,
             *header_findings,
+            *port_findings,
             *files.findings,
             *advice.findings(view),
         ),
@@ -89,6 +93,11 @@ class _Files:
     packages: tuple[str, ...]
     required: Requirements | None  # None: there is a file that cannot be read; the next stage says so
     findings: tuple[Finding, ...]
+
+    @classmethod
+    def none(cls) -> _Files:
+        """Where an image of the Space's own has all that it needs."""
+        return cls(requirements=None, pre_requirements=None, packages=(), required=None, findings=())
 
     @classmethod
     def of(cls, root: Path) -> _Files:
@@ -193,6 +202,15 @@ def _headers(meta: FrontMatter) -> tuple[dict[str, str], tuple[Finding, ...]]:
 
 def _build_command(meta: FrontMatter, sdk: Sdk) -> str:
     return clean_line(_text(meta, "app_build_command"))[:1000] if sdk is Sdk.STATIC else ""
+
+
+def _app_port(meta: FrontMatter) -> tuple[int, tuple[Finding, ...]]:
+    value = _text(meta, "app_port")
+    if not value:
+        return SPACE_PORT, ()
+    if value.isascii() and value.isdigit() and 0 < int(value[:6]) < 65_536:
+        return int(value), ()
+    return SPACE_PORT, (_ignored("app_port", value, "is no port"),)
 
 
 def _ignored(key: str, value: str, why: str) -> Finding:

@@ -37,6 +37,7 @@ class Kind:
     `env`: variables of its own, besides those that every Space gets.
     `secrets_file`: below HOME, where its secrets are to be found as TOML besides the environment; "" for most.
     `patched`: whether launches in its source are made to share.
+    `contained`: it brings an image of its own, and runs in a container.
     `refuse`: raises UnsupportedSdk for a Space that cannot be started here.
     """
 
@@ -46,6 +47,7 @@ class Kind:
     ready: Ready = Ready.ANSWERS
     secrets_file: str = ""
     patched: bool = False
+    contained: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     requirement: Callable[[str | None, bool], str] = lambda version, bare: ""
     additions: Callable[[SpaceSpec, Named, str], tuple[str, ...]] = lambda spec, requirements, python: ()

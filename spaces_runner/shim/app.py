@@ -6,10 +6,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
+from spaces_runner.containers import remove
+from spaces_runner.containers.container import Command
+from spaces_runner.containers.container import command as contained
 from spaces_runner.errors import LaunchError
 from spaces_runner.job import Job
 from spaces_runner.logfile import LogWriter
@@ -22,11 +25,12 @@ from spaces_runner.shim.links import Links
 from spaces_runner.shim.probe import answers
 from spaces_runner.shim.pump import Pump
 from spaces_runner.shim.visitor import visit
-from spaces_runner.types import LaunchPlan, Ready, User
+from spaces_runner.types import Container, LaunchPlan, Ready, User
 from spaces_runner.variables import LISTENING, MARK, PORT_HERE, RESERVED, SOCKET
 
 PROBE_EVERY_S, PROBE_LATER_EVERY_S, PROBE_EAGERLY_S = 0.1, 0.5, 60.0
 DRAIN_S = 2.0
+CLIENT_S = 1.0  # for an engine's client to end after its container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class App:
     links: Links
     pump: Pump
     closed: Event
+    container: Container | None = None
+    removed: bool = False  # the container, once the app was ended
 
     def exit(self) -> Exit:
         """How it ended, once it has."""
@@ -73,6 +79,9 @@ class App:
         self.bridge.close()
         closing = Thread(target=self.links.close, name="closing", daemon=True)
         closing.start()
+        if self.container is not None:  # its engine ends what is inside; the family is the engine's client
+            self.removed = remove.end(self.container, grace_s)
+            grace_s = min(grace_s, CLIENT_S)
         left = self.family.end(grace_s)
         self.pump.finish(0.0 if left else DRAIN_S)  # who cannot be killed holds the pipe, too
         closing.join(DRAIN_S)
@@ -131,8 +140,7 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
     )
     printed, printer = os.pipe2(os.O_CLOEXEC)
     pump = Pump(log, printed)
-    env = environment(plan, secrets, ports, socket, job.run_id)
-    process = _spawn(plan, ports.base, env, printer)
+    process = _spawn(_command(plan, secrets, ports, socket, job.run_id), plan.cwd, printer)
     identity = identify(process.pid)
     if identity is None:  # cannot be: nobody has waited for it
         raise LaunchError("The app's process was not there.")
@@ -152,31 +160,46 @@ def start(job: Job, plan: LaunchPlan, means: Means) -> App:
         links=links,
         pump=pump,
         closed=closed,
+        container=plan.container,
     )
 
 
-def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Path, run_id: str) -> dict[str, str]:
-    """The app's whole environment. SPACE_HOST is the address of its first port, unless its owner says otherwise."""
+def _command(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Path, run_id: str) -> Command:
+    """What is started: the app itself with few rights, or the engine's client that runs its container."""
+    if plan.container is not None:
+        made = contained(plan.container, ports.base, inside(plan, secrets, ports), plan.argv)
+        return replace(made, env={**made.env, MARK: run_id})
+    argv = tuple(word.replace(PORT_HERE, str(ports.base)) for word in plan.argv)
+    return Command(
+        argv=wrap(argv, plan.user, plan.fence, Limits()), env=environment(plan, secrets, ports, socket, run_id)
+    )
+
+
+def inside(plan: LaunchPlan, secrets: Secrets, ports: PortBlock) -> dict[str, str]:
+    """What the Hub, the owner and his secrets tell an app, wherever it runs. SPACE_HOST is its first port's address."""
     host = {"SPACE_HOST": f"127.0.0.1:{ports.base}"} if "SPACE_ID" in plan.env else {}
+    return {**host, **plan.env, **{name: value for name, value in secrets.items() if name not in RESERVED}}
+
+
+def environment(plan: LaunchPlan, secrets: Secrets, ports: PortBlock, socket: Path, run_id: str) -> dict[str, str]:
+    """The whole environment of an app that is a process of this machine."""
     return {
-        **host,
-        **plan.env,
-        **{name: value for name, value in secrets.items() if name not in RESERVED},
+        **inside(plan, secrets, ports),
         **dict(zip(LISTENING, ("127.0.0.1", str(ports.base), str(ports.base)), strict=True)),
         SOCKET: str(socket),
         MARK: run_id,
     }
 
 
-def _spawn(plan: LaunchPlan, port: int, env: dict[str, str], printer: int) -> subprocess.Popen[bytes]:
+def _spawn(command: Command, cwd: str, printer: int) -> subprocess.Popen[bytes]:
     """The app's process, which prints to the descriptor `printer`; our copy of that is closed."""
-    argv = tuple(word.replace(PORT_HERE, str(port)) for word in plan.argv)
+    told = _told(command.told)
     try:
         return subprocess.Popen(
-            wrap(argv, plan.user, plan.fence, Limits()),
-            cwd=plan.cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
+            command.argv,
+            cwd=cwd,
+            env=command.env,
+            stdin=told,
             stdout=printer,
             stderr=printer,
             start_new_session=True,
@@ -185,7 +208,19 @@ def _spawn(plan: LaunchPlan, port: int, env: dict[str, str], printer: int) -> su
     except (OSError, ValueError) as error:
         raise LaunchError(f"The app cannot be started: {error}") from error
     finally:
+        os.close(told)
         os.close(printer)  # so that the last process that holds one ends the log
+
+
+def _told(text: bytes) -> int:
+    """A descriptor to read `text` from, which is in no file of any disk."""
+    if not text:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.memfd_create("told")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(text)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _confirm(up: Up, closed: Event, tell: Listeners) -> None:

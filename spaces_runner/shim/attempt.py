@@ -100,6 +100,8 @@ class Attempt:
         ended, self._app = self._app, None
         if left := ended.end(grace_s):
             self._journal.found(verdict.survivors(tuple(member.pid for member in left)))
+        if ended.container is not None and not ended.removed:
+            self._journal.found(verdict.container_left(ended.container.name))
         self._store.release_ports(self._job.run_id)
         if ended.identity in left:
             return None

@@ -150,7 +150,7 @@ class Supervisor:
         if outcome is Outcome.RAISED:
             return verdict.raised(trace, findings)
         if outcome is Outcome.LATE:
-            return verdict.never_ready(plan.ready_timeout_s, ports, lines, findings)
+            return verdict.never_ready(plan, ports, lines, findings)
         return verdict.exited(how, lines, findings)
 
     def _causes(self, lines: list[str], plan: LaunchPlan) -> tuple[Finding, ...]:

@@ -36,9 +36,12 @@ def exited(how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorI
     return AppExited(f"{message}.", hint=hint, lines=last_words(lines)).info
 
 
-def never_ready(seconds: float, ports: tuple[int, ...], lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+def never_ready(plan: LaunchPlan, ports: tuple[int, ...], lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     """It ran, but nothing answered in time; `ports` are those it listens on all the same."""
+    seconds = plan.ready_timeout_s
     where = f" It listens on {', '.join(map(str, ports))} instead." if ports else " It listens nowhere."
+    if plan.container is not None:
+        where = f" Nothing answers on port {plan.container.port} in its container, which app_port names."
     return NeverReady(
         f"The app did not answer within {seconds:g} s.{where}",
         hint=_hint(findings, "A longer startup_duration_timeout in the README's front matter gives it more time."),
@@ -98,6 +101,15 @@ def exported(name: str) -> Finding:
         severity=Severity.WARNING,
         message=f"The script ended and launched nothing; {name}, which it makes, is launched for it.",
         remedy=f"In a copy of the Space, end app_file with {name}.launch() to be independent of this.",
+    )
+
+
+def container_left(name: str) -> Finding:
+    return Finding(
+        code="container-left",
+        severity=Severity.ERROR,
+        message=f"The container {name} could not be removed.",
+        remedy=f"Remove it by hand:  podman rm --force {name}  or the same with docker.",
     )
 
 
