@@ -73,6 +73,7 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         sandbox,
         pythons,
         gpus,
+        containers,
         package_index,
         hub,
         share_server,
@@ -240,6 +241,18 @@ def gpus(settings: Settings) -> Check:
             )
         return warn("gpu", "no NVIDIA GPU: Spaces run on the CPU", "If there is one, install NVIDIA's driver.")
     return ok("gpu", ", ".join(f"{gpu.name} ({size(gpu.free_bytes)} of {size(gpu.total_bytes)} free)" for gpu in found))
+
+
+def containers(settings: Settings) -> Check:
+    """Who builds and runs Docker Spaces."""
+    from spaces_runner.containers.engine import find
+
+    found = find(settings)
+    if found.engine is None:
+        said = f"{'; '.join(found.refusals)}: Docker Spaces cannot start"
+        return warn("containers", said, "Install one:  sudo apt-get install podman")
+    limits = "" if found.engine.limits else ", which cannot limit memory and processes for this user"
+    return ok("containers", f"{found.engine.name} {found.version}{limits}")
 
 
 def package_index(settings: Settings) -> Check:

@@ -5,6 +5,7 @@ import signal
 pytest_plugins = [
     "tests.support.home",
     "tests.support.hub",
+    "tests.support.podman",
     "tests.support.share",
     "tests.support.browser",
     "tests.support.shims",

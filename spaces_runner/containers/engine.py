@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces_runner.sanitize import clean_line
 from spaces_runner.settings import Settings
 from spaces_runner.types import Engine
 
@@ -111,5 +112,6 @@ def _limits(words: list[str]) -> bool:
 
 
 def _reason(answer: Answer) -> str:
-    """The last line of its complaint, which says most."""
-    return (answer.complaint.splitlines() or ["it said nothing"])[-1][:300].rstrip(".")
+    """The line of its complaint that says most: the first that speaks of an error, else the last."""
+    lines = answer.complaint.splitlines() or ["it said nothing"]
+    return clean_line(next((line for line in lines if "error" in line.lower()), lines[-1]))[:300].rstrip(".")

@@ -125,6 +125,7 @@ def test_an_inspection_names_large_files_and_fetches_none(shared_settings: Setti
     }
     assert plan.checkout.lfs_bytes == 3_000_010
     assert hub.served("lfs-object").bytes == 10, "what it requires, which is small"
+    assert plan.resolution
     assert any(package.startswith("iniconfig==") for package in plan.resolution.packages)
     assert "lfs-pointer" not in [finding.code for finding in plan.findings]
     assert not [path for path in settings.home_dir.iterdir() if path.name.startswith("inspect-")]
