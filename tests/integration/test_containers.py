@@ -127,7 +127,7 @@ def test_it_starts_and_knows_what_its_owner_gave_it(ours: Settings, make: Make, 
         built = list(space.logs("build"))
         assert f"the secret has {len(SECRET)} characters" in built
         progress = [event for event in space.events() if isinstance(event, Progress)]
-        assert {(event.step, event.total, event.unit) for event in progress} >= {(Step.ENVIRONMENT, STEPS + 4, "steps")}
+        assert {(event.step, event.total, event.unit) for event in progress} >= {(Step.BUILD, STEPS + 4, "steps")}
         assert SECRET not in command_lines()
         assert not files_with(SECRET, ours.space(space.id).root)
         told = podman.ask(
@@ -161,7 +161,7 @@ def test_a_build_that_fails_shows_the_lines_that_say_why(ours: Settings, make: M
     with pytest.raises(BuildError) as caught:
         start(make(dockerfile=dockerfile), ours)
     error = caught.value.info
-    assert (error.code, error.stage, error.step) == ("image_build_failed", Stage.BUILD_ERROR, Step.ENVIRONMENT)
+    assert (error.code, error.stage, error.step) == ("image_build_failed", Stage.BUILD_ERROR, Step.BUILD)
     assert f"step 3 of {STEPS + 1}: RUN echo looking" in error.message
     assert "ls: /not/there: No such file or directory" in error.lines
     assert error.hint
