@@ -26,8 +26,13 @@ class EnvironmentSize:
 
 
 def measure(inspection: Inspection, settings: Settings) -> EnvironmentSize:
-    """Reads the directory of one that stands, and of another its lock alone: nothing is asked of anybody."""
+    """Reads the directory of one that stands, and of another its lock alone: nothing is asked of anybody.
+
+    Of a Space in a container, whose image has what it needs, nothing is known.
+    """
     resolution = inspection.resolution
+    if resolution is None:
+        return EnvironmentSize()
     if inspection.environment_ready:
         return EnvironmentSize(disk=_on_disk(settings.environments_dir / environment.fingerprint(resolution)))
     return of_lock(resolution.lock)

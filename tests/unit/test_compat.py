@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from importlib import resources
 
 import pytest
@@ -63,17 +62,6 @@ def test_a_condition_that_does_not_exist_is_an_error() -> None:
 )
 def test_limits_by_gradio(version: str, expected: set[str]) -> None:
     assert expected <= requirements(compat.constraints(facts(version)))
-
-
-def test_a_streamlit_space_gets_nothing_of_gradios() -> None:
-    known = replace(compat.facts("streamlit", "1.10.0", "2022-07-01"), python=Version("3.10.13"))
-    assert requirements(compat.constraints(known)) == {"altair<5", "numpy<2", "setuptools<81"}
-    assert requirements(compat.additions(known)) == {"setuptools"}
-    assert compat.as_of_date_first(known)
-    newest = compat.facts("streamlit", None)
-    assert not compat.as_of_date_first(newest)
-    one = SpaceSpec(sdk=Sdk.STREAMLIT)
-    assert [compat.python_for(one, (), each).versions[0] for each in (known, newest)] == ["3.10", "3.13"]
 
 
 def test_a_current_gradio_has_no_limits_of_an_old_one() -> None:

@@ -109,15 +109,6 @@ def test_a_static_space_has_the_headers_of_the_hub_and_may_be_built_first(tmp_pa
     assert "x-frame-options" in finding(spec, "setting-ignored").message
 
 
-def test_a_space_in_a_folder_is_found_there_unless_the_root_is_one(tmp_path: Path) -> None:
-    nested: dict[str, str | bytes] = {"demos/web/README.md": readme(sdk="gradio"), "demos/web/app.py": GRADIO}
-    spec = look(tmp_path / "a", {"README.md": "# Models of ours", "setup.py": "", **nested})
-    assert (spec.folder, spec.app_file) == ("demos/web", "app.py")
-    assert "space-in-folder" in codes(spec)
-    assert look(tmp_path / "b", {"README.md": readme(sdk="gradio"), "app.py": GRADIO, **nested}).folder == ""
-    assert look(tmp_path / "c", {"app.py": GRADIO, **nested}).folder == ""
-
-
 ERRORS: dict[str, tuple[dict[str, str | bytes], type[RunnerError], str, str]] = {
     "unknown kind": ({"README.md": readme(sdk="shiny"), "app.py": ""}, UnknownSdk, "shiny", "docker, gradio, static, streamlit"),
     "kind read as text": ({"README.md": readme(sdk="no"), "app.py": ""}, UnknownSdk, "no", "gradio"),

@@ -43,9 +43,14 @@ def test_what_is_fetched_is_the_file_that_is_installed() -> None:
 
 def test_what_stands_is_measured_and_links_count_once(settings: Settings) -> None:
     ready = replace(INSPECTION, environment_ready=True)
+    assert ready.resolution is not None
     folder = settings.environments_dir / environment.fingerprint(ready.resolution)
     (folder / "lib").mkdir(parents=True)
     (folder / "lib" / "one").write_bytes(b"x" * 1000)
     os.link(folder / "lib" / "one", folder / "lib" / "two")
     (folder / "three").write_bytes(b"x" * 10)
     assert measure(ready, settings) == EnvironmentSize(disk=1010)
+
+
+def test_of_a_container_nothing_is_known(settings: Settings) -> None:
+    assert measure(replace(INSPECTION, resolution=None), settings) == EnvironmentSize()
