@@ -6,30 +6,25 @@ A check that fails prevents every launch; one that warns prevents some, or makes
 from __future__ import annotations
 
 import os
-import queue
 import re
 import shutil
 import sqlite3
-import ssl
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
 from spaces_runner.errors import RunnerError
 from spaces_runner.format import size
+from spaces_runner.reach import bare, unreachable
 from spaces_runner.sandbox.battery import examine as examine_sandbox
 from spaces_runner.settings import Settings
 
@@ -287,7 +282,7 @@ def memory(settings: Settings) -> Check:
 
 
 def hub(settings: Settings) -> Check:
-    problem = unreachable(settings.hf_endpoint, settings)
+    problem = unreachable(settings.hf_endpoint, settings, NETWORK_TIMEOUT_S)
     if problem:
         return warn(
             "hub",
@@ -298,7 +293,7 @@ def hub(settings: Settings) -> Check:
 
 
 def share_server(settings: Settings) -> Check:
-    problem = unreachable(settings.share_server, settings)
+    problem = unreachable(settings.share_server, settings, NETWORK_TIMEOUT_S)
     if problem:
         return warn(
             "share-server",
@@ -326,35 +321,6 @@ def answer(settings: Settings, *command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(done.stdout.splitlines()), None)
-
-
-def unreachable(url: str, settings: Settings) -> str:
-    """Why nothing answers at `url`; "" when something does, be it that it refuses what was asked."""
-    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # A thread of its own, left behind when it hangs: looking up a name has no deadline.
-    threading.Thread(target=lambda: answers.put(_knock(url, settings)), daemon=True).start()
-    try:
-        return answers.get(timeout=NETWORK_TIMEOUT_S + 0.5)
-    except queue.Empty:
-        return "cannot be reached (no answer)"
-
-
-def _knock(url: str, settings: Settings) -> str:
-    request = urllib.request.Request(url, headers={"User-Agent": "spaces-runner"})
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https:") else None
-        with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT_S, context=context):
-            return ""
-    except urllib.error.HTTPError as error:
-        return f"answers {error.code}" if error.code >= 500 else ""
-    except (OSError, ValueError) as error:
-        return f"cannot be reached ({getattr(error, 'reason', error)})"
-
-
-def bare(url: str) -> str:
-    """`url` without a name and password that may stand in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def nearest(path: Path) -> Path:

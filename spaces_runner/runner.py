@@ -16,6 +16,7 @@ from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
 from spaces_runner.containers import container, image, remove
 from spaces_runner.containers.engine import write_mark
+from spaces_runner.containers.nouns import Engine
 from spaces_runner.errors import RunnerError
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
@@ -28,7 +29,6 @@ from spaces_runner.store import Store
 from spaces_runner.types import (
     Checkout,
     Confinement,
-    Engine,
     Environment,
     Finding,
     Gpu,

@@ -16,9 +16,8 @@ ENVIRONMENT_MARK = "environment.json"  # the file of an environment that is writ
 INSPECTION = "inspect-"  # how the directory of an inspection begins, in the state directory
 # What an engine's client finds its service, its storage, its log-ins and the network by.
 CONTAINER_ENVIRON = (
-    "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
-    "DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
-    "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "REGISTRY_AUTH_FILE",
+    "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY", "CONTAINER_HOST", "CONTAINERS_CONF",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
 PORT_BASES = range(1024, 65_536 - 8000)  # what Spaces get are the 8000 ports from there; below is for root

@@ -32,6 +32,12 @@ KEPT = (
     "TMPDIR",
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_FIND_LINKS",
 )
 OURS = set()  # ports that this process was given
 PATIENCE_S = 75.0  # longer than a share server may take

@@ -13,7 +13,7 @@ from spaces_runner.sanitize import clean_line
 
 SHOWN = 30  # lines of an error
 WIDTH = 500  # characters of each
-_STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.+)|#\d+ \[(?:[\w.-]+ )?(\d+)/(\d+)\] (.+)")
+_STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.+)|#\d+ \[(?:[\w.-]+)? *(\d+)/(\d+)\] (.+)")
 # How Podman repeats what the lines before it say, once for each process that was between.
 _ECHO = re.compile(r"subprocess exited with status \d+")
 _CAUSES = (

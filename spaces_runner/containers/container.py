@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.containers.image import labels_of as image_labels
+from spaces_runner.containers.nouns import Container, Engine
 from spaces_runner.settings import Settings
-from spaces_runner.types import Container, Engine, Finding, Gpu, Severity
+from spaces_runner.types import Finding, Gpu, Severity
 
 RUN_LABEL = "spaces-runner.run"
 PROCESSES = 8192  # threads count

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces_runner.containers.nouns import Engine
 from spaces_runner.sanitize import clean_line
 from spaces_runner.settings import Settings
-from spaces_runner.types import Engine
 
 ANSWER_S = 10.0  # a cold Podman looks through its storage first
 _QUESTIONS = {

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces_runner.containers.buildlog import BuildLog
+from spaces_runner.containers.nouns import Engine
 from spaces_runner.errors import ImageBuildFailed
 from spaces_runner.masking import Masker
 from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
-from spaces_runner.types import Engine, Step
+from spaces_runner.types import Step
 
 SPACE_LABEL, HOME_LABEL = "spaces-runner.space", "spaces-runner.home"
-_SECRET = "SPACES_RUNNER_SECRET_"  # a name of ours for each: one like PATH would lead the engine's client astray
+_SECRET = "RUNNER_S_SECRET_"  # a name of ours for each: one like PATH would lead the engine's client astray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

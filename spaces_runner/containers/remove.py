@@ -7,8 +7,8 @@ from collections.abc import Collection
 from spaces_runner.containers.container import RUN_LABEL
 from spaces_runner.containers.engine import ask
 from spaces_runner.containers.image import HOME_LABEL, SPACE_LABEL
+from spaces_runner.containers.nouns import Container, Engine
 from spaces_runner.settings import Settings
-from spaces_runner.types import Container, Engine
 
 MARGIN_S = 1.5  # for an engine to kill what did not end when it was asked, and to say so
 REMOVE_S = 5.0
@@ -18,7 +18,7 @@ IMAGES_S = 60.0  # large layers are many files
 def end(container: Container, grace_s: float) -> bool:
     """TERM, KILL after `grace_s` seconds, and no more container. Whether it is gone."""
     engine, name = container.engine, container.name
-    ask(engine, "stop", "--time", str(max(0, round(grace_s))), name, timeout_s=grace_s + MARGIN_S)
+    ask(engine, "stop", "-t", str(max(0, round(grace_s))), name, timeout_s=grace_s + MARGIN_S)
     return _remove(engine, (name,))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from spaces_runner.containers.engine import find
+from spaces_runner.containers.nouns import Engine
 from spaces_runner.errors import EngineMissing
 from spaces_runner.sdks.kind import Kind, Start
 from spaces_runner.settings import Settings
-from spaces_runner.types import Engine, RunOptions, SpaceRef, SpaceSpec
+from spaces_runner.types import RunOptions, SpaceRef, SpaceSpec
 
 _INSTALL = "Install one and try again:  sudo apt-get install podman"
 _REPAIR = "Start the engine's service, or try `podman info` and `docker version` by hand, and try again."

@@ -217,7 +217,7 @@ def test_ports_that_are_all_taken(no_ports: Settings) -> None:
         assert "SPACES_RUNNER_PORT_BASE" in status.error.hint
 
 
-@pytest.mark.parametrize("sdk", ["docker", "streamlit", "static"])
+@pytest.mark.parametrize("sdk", ["streamlit", "static"])
 def test_a_kind_of_space_that_cannot_start_yet(settings: Settings, hub: Hub, sdk: str) -> None:
     files = {"README.md": f"---\nsdk: {sdk}\n---\n", "Dockerfile": "FROM scratch\n", "app.py": "", "index.html": ""}
     hub.add_space(f"bad/{sdk}", files)

@@ -263,8 +263,7 @@ def build(playground: Playground, spec: Spec) -> ChatPanel:
             kept = shelf.build(playground, spec.room)
             speed = parameters.speed_line(spec.room)
             with gr.Accordion("Parameters", open=False, elem_id=f"{spec.room}-parameters"):
-                system = gr.Textbox(label="System prompt", lines=3, max_lines=8, placeholder=spec.model.system,
-                                    visible=spec.model.system is not None, elem_id=f"{spec.room}-system")  # fmt: skip
+                system = parameters.system_prompt(spec.room, spec.model.system)
                 sliders = parameters.build(spec.model.name, speed)
     panel = ChatPanel(playground=playground, spec=spec, problem=problem, chatbot=chatbot,
                       box=box, system=system, parameters=sliders, shelf=kept)  # fmt: skip

@@ -1,8 +1,0 @@
-import gradio as gr
-
-
-def rev(text):
-    return text[::-1]
-
-
-demo = gr.Interface(rev, "text", "text")
