@@ -54,6 +54,7 @@ def _facts(inspection: Inspection, environment: EnvironmentSize) -> list[tuple[s
         ("SDK", escape(f"{_title(spec.sdk)} {spec.sdk_version or ''}".strip())),
         ("Python", escape(resolution.python_version) if resolution else ""),
         ("App file", f"<code>{escape(spec.app_file)}</code>"),
+        ("Built by", f"<code>{escape(spec.build_command)}</code>" if spec.build_command else ""),
         ("Size", _size(inspection)),
         ("Environment", _environment(inspection)),
         ("Size of the environment", _room(inspection, environment)),

@@ -85,6 +85,8 @@ def facts(plan: Inspection) -> Iterator[tuple[str, str]]:
     yield from files(plan)
     yield "sdk", f"{spec.sdk} {spec.sdk_version or ''}".rstrip()
     yield "app file", spec.app_file
+    if spec.build_command:
+        yield "built by", spec.build_command
     if spec.packages:
         yield "packages.txt", " ".join(spec.packages)
     if spec.secrets:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spaces_runner.cli import inspect
 from spaces_runner.types import (
     Inspection,
@@ -60,3 +62,9 @@ def test_many_large_files_are_summed_up() -> None:
     files = [SpaceFile(path=f"{number}.bin", size_bytes=2_000_000, lfs=True) for number in range(13)]
     *_, (_, last) = inspect.files(plan(*files))
     assert last.split() == ["6.0", "MB", "in", "3", "more"]
+
+
+def test_a_command_that_builds_the_site_is_told() -> None:
+    site = replace(plan(), spec=SpaceSpec(sdk=Sdk.STATIC, app_file="dist/index.html", build_command="npm run build"))
+    assert ("built by", "npm run build") in list(inspect.facts(site))
+    assert "built by" not in dict(inspect.facts(plan()))
