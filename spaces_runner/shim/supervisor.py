@@ -113,7 +113,7 @@ class Supervisor:
                 return self._never_ran(plan, outcome, ports, how, lines)
             crashes = 1 if seconds >= self._backoff.healthy_s else crashes + 1
             if crashes >= self._backoff.crashes:
-                return verdict.crash_loop(crashes, how, lines, self._causes(lines, plan))
+                return verdict.crash_loop(plan, crashes, how, lines, self._causes(lines, plan))
             pause = self._backoff.pause(crashes)
             self._journal.found(verdict.crashed(how, pause, lines))
             self._journal.starting(restarts + 1)
@@ -151,7 +151,7 @@ class Supervisor:
             return verdict.raised(trace, findings)
         if outcome is Outcome.LATE:
             return verdict.never_ready(plan, ports, lines, findings)
-        return verdict.exited(how, lines, findings)
+        return verdict.exited(plan, how, lines, findings)
 
     def _causes(self, lines: list[str], plan: LaunchPlan) -> tuple[Finding, ...]:
         findings = verdict.causes(lines, plan)

@@ -10,6 +10,14 @@ LAST_LINES = 20
 LONGEST = 300  # characters of a message
 TRACEBACK_LINES = 40
 NEXT_LIFE = "=== Spaces Runner starts the app again:"  # a line of the log between two lives of an app
+# Exit codes that engines share. Source: the manual pages docker-run(1) and podman-run(1).
+_CONTAINER_ENDED: dict[int | None, str] = {
+    0: "The image's command ended without serving. Does it want another one, after --?",
+    125: "The container engine could not start it, and says why. SPACES_RUNNER_CONTAINER_RUN_FLAGS changes its flags.",
+    126: "The image's command cannot be run: is it executable, and made for this machine's processor?",
+    127: "The image's command is not in the image.",
+    137: "It was killed, perhaps for its memory: SPACES_RUNNER_CONTAINER_RUN_FLAGS='--memory …' gives it more.",
+}
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -28,9 +36,9 @@ def last_words(lines: list[str]) -> tuple[str, ...]:
     return tuple(told[-LAST_LINES:])
 
 
-def exited(how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+def exited(plan: LaunchPlan, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     """It ended before it answered, perhaps because it wanted a port that is taken."""
-    message, hint = f"The app ended {how} before it answered", _hint(findings, _ended(how))
+    message, hint = f"The app ended {how} before it answered", _hint(findings, _ended(plan, how))
     if findings and findings[0].code == "port-taken":
         return PortTaken(f"{message}: its port is taken.", hint=hint, lines=last_words(lines)).info
     return AppExited(f"{message}.", hint=hint, lines=last_words(lines)).info
@@ -59,10 +67,10 @@ def raised(trace: tuple[str, ...], findings: tuple[Finding, ...]) -> ErrorInfo:
     ).info
 
 
-def crash_loop(count: int, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
+def crash_loop(plan: LaunchPlan, count: int, how: Exit, lines: list[str], findings: tuple[Finding, ...]) -> ErrorInfo:
     return CrashLoop(
         f"The app ended {count} times in a row, the last time {how}; it is not started again.",
-        hint=_hint(findings, _ended(how)),
+        hint=_hint(findings, _ended(plan, how)),
         lines=last_words(lines),
     ).info
 
@@ -133,8 +141,10 @@ def defect(error: BaseException) -> ErrorInfo:
     )
 
 
-def _ended(how: Exit) -> str:
+def _ended(plan: LaunchPlan, how: Exit) -> str:
     """What to do about an app whose log tells no known cause."""
+    if plan.container is not None:
+        return _CONTAINER_ENDED.get(how.code, "The cause is the app's own: its log has the rest.")
     if how.code == 0:
         return "The script ended without serving. Is app_file the right one? Does it want arguments, after --?"
     return "The cause is the app's own: its log has the rest. Does its page on the Hub run? Then compare --python."

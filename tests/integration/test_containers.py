@@ -188,6 +188,13 @@ def test_an_app_that_ends(ours: Settings, make: Make) -> None:
     assert "no model here" in caught.value.info.lines
 
 
+def test_a_command_that_is_not_in_the_image(ours: Settings, make: Make) -> None:
+    with pytest.raises(AppExited) as caught:
+        start(make(dockerfile=DOCKERFILE.replace('"sh"', '"bash"')), ours)
+    assert "with code 127" in caught.value.info.message
+    assert caught.value.info.hint == "The image's command is not in the image."
+
+
 def test_an_app_that_answers_elsewhere(ours: Settings, make: Make) -> None:
     readme = README.replace("8123", "8124\nstartup_duration_timeout: 3s")
     with pytest.raises(NeverReady) as caught:

@@ -299,7 +299,7 @@ def test_what_cannot_be_installed_is_one_line_and_the_rest_goes_on(
     done = machine("test", "unit")
     assert done.returncode == 0, done.stderr
     missing = [line for line in done.stderr.splitlines() if line.startswith("Missing: ")]
-    assert [line.split(";")[0] for line in missing] == ["Missing: git-lfs", "Missing: chromium"]
+    assert [line.split(";")[0] for line in missing] == ["Missing: git-lfs", "Missing: chromium", "Missing: podman"]
     assert all("left out" in line and remedy in line for line in missing)
     assert "Err:" not in done.stdout + done.stderr
     assert "suite unit: " in done.stdout
