@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spaces_runner.containers.image import labels_of as image_labels
+from spaces_runner.containers.image import SPACE_LABEL, owner
 from spaces_runner.containers.nouns import Container, Engine
 from spaces_runner.settings import Settings
 from spaces_runner.types import Finding, Gpu, Severity
@@ -36,7 +36,7 @@ class Command:
 
 def labels_of(space_id: str, run_id: str, settings: Settings) -> dict[str, str]:
     """What tells one run's container from all others."""
-    return {**image_labels(space_id, settings), RUN_LABEL: run_id}
+    return {SPACE_LABEL: owner(space_id, settings), RUN_LABEL: run_id}
 
 
 def describe(engine: Engine, image: str, port: int, labels: Mapping[str, str], more: tuple[str, ...]) -> Container:

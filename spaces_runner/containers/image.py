@@ -17,7 +17,7 @@ from spaces_runner.report import Reporter
 from spaces_runner.settings import Settings
 from spaces_runner.types import Step
 
-SPACE_LABEL, HOME_LABEL = "spaces-runner.space", "spaces-runner.home"
+SPACE_LABEL = "spaces-runner.space"
 _SECRET = "RUNNER_S_SECRET_"  # a name of ours for each: one like PATH would lead the engine's client astray
 
 
@@ -57,12 +57,12 @@ def command(
     engine: Engine, recipe: Recipe, settings: Settings, answer: Path, secrets: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The engine's command. `secrets`: the variable of the client's environment that has each one's value."""
-    labels = labels_of(recipe.space_id, settings)
     return (
         *engine.command,
         "build",
         *(("--progress", "plain") if engine.name == "docker" else ()),
-        *(word for name, value in labels.items() for word in ("--label", f"{name}={value}")),
+        "--label",
+        f"{SPACE_LABEL}={owner(recipe.space_id, settings)}",
         *(word for name, value in recipe.variables.items() for word in ("--build-arg", f"{name}={value}")),
         *(word for ours, name in secrets.items() for word in ("--secret", f"id={name},env={ours}")),
         *(("--no-cache",) if recipe.anew else ()),
@@ -75,9 +75,12 @@ def command(
     )
 
 
-def labels_of(space_id: str, settings: Settings) -> dict[str, str]:
-    """What tells a Space's image and container from those of others, and of another state directory."""
-    return {SPACE_LABEL: space_id, HOME_LABEL: settings.home}
+def owner(space_id: str, settings: Settings) -> str:
+    """What tells a Space's image and container from those of others, and of another state directory: its own room.
+
+    In one label, because Podman takes several filters of images for alternatives, and Docker for conditions.
+    """
+    return str(settings.space(space_id).root)
 
 
 def _follow(argv: tuple[str, ...], env: Mapping[str, str], log: BuildLog, report: Reporter) -> int:

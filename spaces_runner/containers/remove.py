@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from spaces_runner.containers.container import RUN_LABEL
 from spaces_runner.containers.engine import ask
-from spaces_runner.containers.image import HOME_LABEL, SPACE_LABEL
+from spaces_runner.containers.image import SPACE_LABEL, owner
 from spaces_runner.containers.nouns import Container, Engine
 from spaces_runner.settings import Settings
 
@@ -30,24 +31,41 @@ def sweep(engine: Engine, run_id: str) -> bool:
 
 def forget(engine: Engine, space_id: str, settings: Settings, *, keep: str = "") -> None:
     """Remove a Space's images but the one with the id `keep`."""
-    ours = _images(engine, f"{SPACE_LABEL}={space_id}", settings)
-    _remove_images(engine, [image for image in ours if image != keep.removeprefix("sha256:")])
+    ours = _images(engine, f"{SPACE_LABEL}={owner(space_id, settings)}")
+    _remove_images(engine, [image for image in ours if image != _bare(keep)])
 
 
-def leftovers(engine: Engine, settings: Settings, known: Collection[str], *, dry_run: bool) -> list[str]:
+def leftovers(engine: Engine, settings: Settings, known: Iterable[str], *, dry_run: bool) -> list[str]:
     """The ids of images of Spaces of this state directory that are not `known`; removed unless `dry_run`."""
-    kept = {image for space_id in known for image in _images(engine, f"{SPACE_LABEL}={space_id}", settings)}
-    found = [image for image in _images(engine, SPACE_LABEL, settings) if image not in kept]
+    kept = {owner(space_id, settings) for space_id in known}
+    found = [
+        image
+        for image, whose in _owners(engine, _images(engine, SPACE_LABEL))
+        if whose not in kept and Path(whose).parent == settings.spaces_dir
+    ]
     if not dry_run:
         _remove_images(engine, found)
     return sorted(image[:12] for image in found)
 
 
-def _images(engine: Engine, label: str, settings: Settings) -> list[str]:
+def _images(engine: Engine, label: str) -> list[str]:
     """Full ids."""
-    filters = ("--filter", f"label={label}", "--filter", f"label={HOME_LABEL}={settings.home}")
-    answer = ask(engine, "images", "--quiet", "--no-trunc", *filters, timeout_s=REMOVE_S)
-    return list(dict.fromkeys(line.removeprefix("sha256:") for line in answer.output.split()))
+    answer = ask(engine, "images", "--quiet", "--no-trunc", "--filter", f"label={label}", timeout_s=REMOVE_S)
+    return list(dict.fromkeys(map(_bare, answer.output.split())))
+
+
+def _owners(engine: Engine, images: Collection[str]) -> list[tuple[str, str]]:
+    """Each image with what its label says."""
+    if not images:
+        return []
+    asked = f'{{{{.Id}}}} {{{{index .Config.Labels "{SPACE_LABEL}"}}}}'
+    answer = ask(engine, "image", "inspect", "--format", asked, *images, timeout_s=REMOVE_S)
+    lines = (line.partition(" ") for line in answer.output.splitlines())
+    return [(_bare(image), whose) for image, _, whose in lines]
+
+
+def _bare(image: str) -> str:
+    return image.removeprefix("sha256:")
 
 
 def _remove(engine: Engine, names: Collection[str]) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 import spaces_runner
 from spaces_runner import control, doctor, looking, stopping
+from spaces_runner.containers import remove
 from spaces_runner.containers.engine import find
 from spaces_runner.doctor import Verdict
 from spaces_runner.errors import AppExited, BuildError, EngineMissing, NeverReady
@@ -34,7 +35,7 @@ DOCKERFILE = f"""FROM {BASE}
 COPY start.sh /start.sh
 CMD ["sh", "/start.sh"]
 """
-STEPS = 5  # those of the Dockerfile, and our labels, which Podman counts as two more
+STEPS = 4  # those of the Dockerfile, and our label, which Podman counts as one more
 FULL = f"""FROM {BASE}
 ARG GREETING
 RUN --mount=type=secret,id=TOKEN echo "the secret has $(cat /run/secrets/TOKEN | wc -c) characters"
@@ -148,12 +149,12 @@ def test_its_own_link_and_a_restart(ours: Settings, make: Make, podman: Podman, 
     )
     until(lambda: space.share_url is not None)
     assert "GREETING=hello" in get(space.share_url, "env")
-    before = podman.images(space.id)
+    before = podman.images(ours.space(space.id).root)
     space.restart(timeout=60)
     assert "GREETING=hello" in get(space.url, "env")
-    assert len(podman.images(space.id)) == len(before) == 1
+    assert len(podman.images(ours.space(space.id).root)) == len(before) == 1
     space.remove()
-    assert podman.images(space.id) == []
+    assert podman.images(ours.space(space.id).root) == []
 
 
 def test_a_build_that_fails_shows_the_lines_that_say_why(ours: Settings, make: Make) -> None:
@@ -243,20 +244,26 @@ def test_nothing_outlives_a_shim_that_was_killed(ours: Settings, make: Make, pod
 
 
 def test_prune_removes_images_of_spaces_that_are_gone(ours: Settings, make: Make, podman: Podman) -> None:
-    space = start(make(), ours)
-    space.stop()
-    ours.space(space.id).engine_mark.unlink()  # so that removing the Space cannot know of its image
-    space.remove()
-    assert len(podman.images(space.id)) == 1
-    assert len(control.prune(ours, True, False)["images"]) == 1
-    control.prune(ours, False, False)
-    assert podman.images(space.id) == []
+    folder = make()
+    known, gone, other = ours.space("known").root, ours.space("gone").root, "/another/home/spaces/one"
+    for label in (known, gone, other):
+        (folder / "start.sh").write_text(f"# of {label}\n")
+        podman.build(folder, label)
+    engine = find(ours).engine
+    assert engine
+    assert len(remove.leftovers(engine, ours, {"known"}, dry_run=True)) == 1
+    assert len(control.prune(ours, True, False)["images"]) == 2
+    remove.leftovers(engine, ours, {"known"}, dry_run=False)
+    assert [len(podman.images(label)) for label in (known, gone, other)] == [1, 0, 1]
+    remove.forget(engine, "known", ours)
+    assert [len(podman.images(label)) for label in (known, gone, other)] == [0, 0, 1]
 
 
 def test_an_inspection_builds_nothing(ours: Settings, make: Make, podman: Podman) -> None:
+    before = podman.ask("images", "--all", "--quiet")
     plan = spaces_runner.inspect(make(), settings=ours)
     assert (plan.resolution, plan.spec.app_port) == (None, 8123)
-    assert podman.ask("images", "--quiet", "--filter", "label=spaces-runner.space") == ""
+    assert podman.ask("images", "--all", "--quiet") == before
 
 
 def test_without_an_engine_it_is_refused(settings: Settings, make: Make) -> None:

@@ -47,8 +47,12 @@ class Podman:
     def containers(self) -> list[str]:
         return self.ask("ps", "--all", "--format", "{{.Names}}").split()
 
-    def images(self, space_id: str) -> list[str]:
-        return self.ask("images", "--quiet", "--filter", f"label=spaces-runner.space={space_id}").split()
+    def images(self, label: object) -> list[str]:
+        return self.ask("images", "--quiet", "--filter", f"label=spaces-runner.space={label}").split()
+
+    def build(self, folder: Path, label: object) -> None:
+        """An image that is somebody else's."""
+        self.ask("build", "--isolation=chroot", *LOW, "--label", f"spaces-runner.space={label}", str(folder))
 
 
 @pytest.fixture(scope="session")
