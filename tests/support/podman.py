@@ -71,7 +71,10 @@ def podman() -> Iterator[Podman]:
         yield engine
     finally:
         subprocess.run(
-            (*engine.command, "rm", "--all", "--force"), capture_output=True, check=False, timeout=PATIENCE_S
+            (*engine.command, "rm", "--all", "--force", "--time", "0"),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
         shutil.rmtree(folder, ignore_errors=True)
 
