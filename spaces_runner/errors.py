@@ -17,7 +17,6 @@
     ├── ConfigError              CONFIG_ERROR   detect
     │   ├── BadFrontMatter
     │   ├── UnknownSdk
-    │   ├── UnsupportedSdk
     │   └── EngineMissing                       a Docker Space, and no container engine that works
     ├── BuildError               BUILD_ERROR    environment
     │   ├── AptFailed                       packages
@@ -162,10 +161,6 @@ class BadFrontMatter(ConfigError):
 
 class UnknownSdk(ConfigError):
     code = "unknown_sdk"
-
-
-class UnsupportedSdk(ConfigError):
-    code = "unsupported_sdk"
 
 
 class EngineMissing(ConfigError):

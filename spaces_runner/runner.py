@@ -124,9 +124,7 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
 def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     from spaces_runner.detect import detect
 
-    spec = detect(checkout, options)
-    sdks.of(spec.sdk).refuse(spec)  # else what was found besides matters to nobody
-    return spec
+    return detect(checkout, options)
 
 
 def _engine(ref: SpaceRef, spec: SpaceSpec, options: RunOptions, settings: Settings) -> Engine | None:

@@ -18,6 +18,8 @@ from spaces_runner.enums import Sdk as Sdk
 from spaces_runner.enums import Severity as Severity
 from spaces_runner.enums import Stage as Stage
 from spaces_runner.enums import Step as Step
+from spaces_runner.sandbox.nouns import Fence as Fence
+from spaces_runner.sandbox.nouns import Sandbox as Sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,37 +193,11 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sandbox:
-    """What keeps Spaces in on this machine, beside a user of their own, and how well: found out by trying to get out.
-
-    `enclosed` by Landlock, `filtered` by seccomp. `open`: what a Space can still do, by the canary's name.
-    """
-
-    holds: bool  # enough for a stranger's code
-    enclosed: bool
-    filtered: bool
-    open: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
     """What the Space's code runs under while it is built. None of both: as the runner itself."""
 
     user: User | None
     sandbox: Sandbox | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """What of this machine's files a Space may reach: `read` (and run), `write`, and nothing else.
-
-    `enclosed` by Landlock, `filtered` by seccomp: what this machine has of the two.
-    """
-
-    read: tuple[str, ...]
-    write: tuple[str, ...]
-    enclosed: bool
-    filtered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,6 @@ class Kind:
     `secrets_file`: below HOME, where its secrets are to be found as TOML besides the environment; "" for most.
     `patched`: whether launches in its source are made to share.
     `contained`: it brings an image of its own, and runs in a container.
-    `refuse`: raises UnsupportedSdk for a Space that cannot be started here.
     """
 
     app_file: str  # where the Space names none
@@ -51,7 +50,6 @@ class Kind:
     env: Mapping[str, str] = field(default_factory=dict)
     requirement: Callable[[str | None, bool], str] = lambda version, bare: ""
     additions: Callable[[SpaceSpec, Named, str], tuple[str, ...]] = lambda spec, requirements, python: ()
-    refuse: Callable[[SpaceSpec], None] = lambda spec: None
 
 
 def pinned(package: str, version: str | None) -> str:

@@ -215,11 +215,3 @@ def test_ports_that_are_all_taken(no_ports: Settings) -> None:
         check(status, "port_taken", Stage.RUNTIME_ERROR, Step.LAUNCH, no_ports)
         assert status.error
         assert "SPACES_RUNNER_PORT_BASE" in status.error.hint
-
-
-@pytest.mark.parametrize("sdk", ["streamlit", "static"])
-def test_a_kind_of_space_that_cannot_start_yet(settings: Settings, hub: Hub, sdk: str) -> None:
-    files = {"README.md": f"---\nsdk: {sdk}\n---\n", "Dockerfile": "FROM scratch\n", "app.py": "", "index.html": ""}
-    hub.add_space(f"bad/{sdk}", files)
-    settings = hub.settings(settings)
-    check(attempt(f"bad/{sdk}", settings), "unsupported_sdk", Stage.CONFIG_ERROR, Step.DETECT, settings)

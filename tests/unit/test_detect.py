@@ -121,7 +121,6 @@ ERRORS: dict[str, tuple[dict[str, str | bytes], type[RunnerError], str, str]] = 
     "nothing at all": ({}, NoAppFile, "app.py", "no .py file"),
     "two scripts and no readme": ({"a.py": GRADIO, "b.py": GRADIO}, NoAppFile, "app.py", "a.py, b.py"),
     "a name too long": ({"README.md": readme(sdk="gradio", app_file="x" * 3000)}, NoAppFile, "x", "repository"),
-    "several in folders": ({"a/README.md": readme(sdk="static"), "b/README.md": readme(sdk="static")}, NoAppFile, "holds 2", "./a"),
     "a built file outside": ({"README.md": readme(sdk="static", app_build_command="x", app_file="../x")}, NoAppFile, "leads out", "repository"),
     "a list": ({"README.md": readme(sdk="gradio", app_file="[a.py, b.py]"), "a.py": GRADIO}, NoAppFile, "app.py", "a.py"),
 }  # fmt: skip
