@@ -203,7 +203,7 @@ def test_for_people_it_says_a_sentence_and_the_token_it_made(models: Path) -> No
         (("--ttl", "0"), "--ttl is 0; it must be more than 0 seconds"),
         (("--ttl", "-5"), "--ttl is -5; it must be more than 0 seconds"),
         (("--ttl", "nan"), "--ttl is nan; it must be more than 0 seconds"),
-        (("--choice", "/nonexistent/choice.json"), "cannot be written to /nonexistent/choice.json"),
+        (("--choice", "/proc/nowhere/choice.json"), "cannot be written to /proc/nowhere/choice.json"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_a_sentence(arguments: tuple[str, ...], words: str) -> None:
