@@ -33,19 +33,29 @@ def required(options: RunOptions, settings: Settings) -> Sandbox | None:
 
 
 def chosen(settings: Settings) -> Sandbox:
-    """The best that this machine has."""
+    """The best that this machine has. One that does not hold is looked for again: its owner may have mended it."""
     path, state = settings.home_dir / "sandbox.json", _state()
+    if (found := _kept(path, state)) is not None:
+        return found
+    from filelock import FileLock  # once a boot
+
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # of many launches at once, one tries
+        found = _kept(path, state) or examine(settings)
+        if found.holds:
+            part = path.with_name(f".{path.name}")
+            part.write_text(json.dumps({"state": state, "sandbox": encode(found)}))
+            part.replace(path)
+    return found
+
+
+def _kept(path: Path, state: str) -> Sandbox | None:
+    """What was found out; None where it was not, or for another kernel or another version."""
     try:
         kept = json.loads(path.read_text())
-        if kept["state"] == state:
-            return decode(Sandbox, kept["sandbox"])
-    except (OSError, ValueError, KeyError, TypeError):  # not examined yet, or what is there is another version's
-        pass
-    found = examine(settings)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps({"state": state, "sandbox": encode(found)}))
-    part.replace(path)
-    return found
+        return decode(Sandbox, kept["sandbox"]) if kept["state"] == state else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _state() -> str:
