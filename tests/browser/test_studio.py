@@ -126,7 +126,7 @@ def test_sliders_follow_what_the_core_comes_to_say(guest: Page, service: Scripte
     parameters = place.get_by_role("button", name="Parameters")
     parameters.click()
     longest, temperature = place.get_by_label("Longest answer"), place.get_by_label("Temperature")
-    expect(longest.last).to_have_attribute("max", "256")
+    expect(longest.last).to_have_attribute("max", "256", timeout=SLOW_MS)
     guest.wait_for_timeout(1500)  # the page is told its bounds once more as it settles
     temperature.first.fill("1.5")
     temperature.first.blur()
@@ -143,7 +143,9 @@ def test_sliders_follow_what_the_core_comes_to_say(guest: Page, service: Scripte
         expect(temperature.first).to_have_value("1.5")
         tab(guest, "LLaVA").click()
         guest.get_by_role("button", name="Parameters").locator("visible=true").click()
-        expect(guest.get_by_label("Longest answer").locator("visible=true").last).to_have_attribute("max", "1024")
+        expect(guest.get_by_label("Longest answer").locator("visible=true").last).to_have_attribute(
+            "max", "1024", timeout=SLOW_MS
+        )
     finally:
         service.offered = before
 

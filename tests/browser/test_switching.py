@@ -79,3 +79,5 @@ def write(page: Page, text: str, button: str, becomes: str) -> None:
     page.get_by_role("button", name=button).click()
     expect(story).to_have_value(becomes, timeout=SLOW_MS)
     expect(page.locator("#storywriter-foot")).to_contain_text("tokens/s", timeout=SLOW_MS)
+    stop = page.get_by_role("button", name="Stop").locator("visible=true")
+    expect(stop).to_have_count(0, timeout=SLOW_MS)  # until then the text is the writer's
