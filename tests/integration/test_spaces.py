@@ -115,7 +115,9 @@ class Queue:
 
 @pytest.fixture(scope="module")
 def queue(request: pytest.FixtureRequest, room: Path) -> Iterator[Queue]:
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    items = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and item.path == Path(__file__)
+    ]
     cases = [item.callspec.params["case"] for item in items if item.originalname in {"test_it_runs", "test_it_fails"}]
     queue = Queue(room, [case for case in cases if isinstance(case, Case)])
     yield queue
