@@ -64,7 +64,8 @@ class Chats:
         gr.Timer(LOOK_S).tick(look, seen, told, queue=False, **QUIET)
         sliders = [slider for each in self.parameters for slider in each.sliders]
         read = set().union(*(each.read_by_follow for each in self.parameters))
-        offered.change(self._follow, read, sliders, queue=False, **QUIET)
+        # As the page has them: it may be told twice, and then what it has is beyond the bounds that it was told first.
+        offered.change(self._follow, read, sliders, queue=False, preprocess=False, **QUIET)
 
     @property
     def _timed(self) -> list[Parameters]:
