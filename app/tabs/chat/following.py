@@ -73,10 +73,14 @@ class Following:
                 watches.end(page)
 
     async def settle(self, shown: str, search: str | None, request: gr.Request) -> AsyncIterator[Values]:
-        """How the conversation is now, unless the page has turned away from it."""
+        """How the conversation is now, unless the page has turned away from it.
+
+        Told twice, as Gradio tells what comes last, it would take back what a person has written in between.
+        """
         page, watches = page_of(request), self.shelf.watches
+        nothing = tuple([gr.skip()] * len(self.told))
         if not watches.settle(page):
-            yield tuple([gr.skip()] * len(self.told))
+            yield nothing
             return
         with watches.begin(page):
             user, words = user_of(request), search or ""
@@ -85,3 +89,4 @@ class Following:
             except NotFound as error:
                 values = self.gone(user, words, error)
             yield values
+        yield nothing
