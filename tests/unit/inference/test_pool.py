@@ -79,7 +79,7 @@ def test_who_waits_for_a_model_is_told_how_many_came_before() -> None:
             listening = []
             for number in range(3):
                 listening.append(asyncio.create_task(listen(number)))
-                await until(lambda: bool(told[number]))  # noqa: B023 - awaited at once
+                await until(lambda heard=told[number]: bool(heard))
             assert [positions[0] for positions in told] == [0, 1, 2]
             listening[0].cancel()
             await until(lambda: (told[1][-1], told[2][-1]) == (0, 1))
