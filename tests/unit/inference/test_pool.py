@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -77,9 +78,9 @@ def test_who_waits_for_a_model_is_told_how_many_came_before() -> None:
                         told[number].append(event.position)
 
             listening = []
-            for number in range(3):
+            for number, heard in enumerate(told):
                 listening.append(asyncio.create_task(listen(number)))
-                await until(lambda heard=told[number]: bool(heard))
+                await until(partial(bool, heard))
             assert [positions[0] for positions in told] == [0, 1, 2]
             listening[0].cancel()
             await until(lambda: (told[1][-1], told[2][-1]) == (0, 1))
