@@ -86,15 +86,15 @@ class ByRow:
     places: Sequence[Place]
 
     def __call__(self, query: Tensor, keys: Tensor, values: Tensor, layer: Layer) -> Tensor:
-        heads, rows, size = query.shape
-        found = query.new_empty(rows, heads, size)
+        heads, _, size = query.shape
+        found = []
         for row, place in enumerate(self.places):
             seen, held = keys[:, place], values[:, place]
             one = query[:, row].view(1, len(seen), -1, size)  # heads that share keys stand as queries of those
             bias = layer.alibi.bias(seen.shape[1], query.dtype)[None] if layer.alibi else None
             one = scaled_dot_product_attention(one, seen[None], held[None], attn_mask=bias, scale=layer.scale)
-            found[row] = one.view(heads, size)
-        return found
+            found.append(one.view(1, heads, size))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
 
 class Gathered:

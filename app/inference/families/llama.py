@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, LlamaModel
 
@@ -51,21 +50,17 @@ class LlamaDecoder:
         model.set_attn_implementation(FLAT)
         self._model = model
         self.kv = kv_shape(model.config)
-        # A mask of four dimensions is passed on as it is; ours is never looked at.
-        self._mask = torch.zeros(1, 1, 1, 1, device=model.device)
 
     def embed(self, ids: Tensor) -> Tensor:
         return cast(Tensor, self._model.embed_tokens(ids))
 
     def hidden(self, embeds: Tensor, batch: FlatBatch) -> Tensor:
-        output = self._model(
-            inputs_embeds=embeds[None],
-            position_ids=batch.positions[None],
-            attention_mask=self._mask,
-            use_cache=False,
-            flat=batch,
-        )
-        return cast(Tensor, output.last_hidden_state[0])
+        """As LlamaModel.forward, without the masks and caches that it makes for others in each step."""
+        positions, hidden = batch.positions[None], embeds[None]
+        rotation = self._model.rotary_emb(hidden, position_ids=positions)
+        for layer in self._model.layers:
+            hidden = layer(hidden, position_embeddings=rotation, position_ids=positions, use_cache=False, flat=batch)
+        return cast(Tensor, self._model.norm(hidden)[0])
 
 
 def kv_shape(config: LlamaConfig) -> KvShape:
