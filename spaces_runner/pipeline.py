@@ -87,4 +87,6 @@ def say(channel: TextIO, message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # taking the interpreter apart takes longer than a relaunch may wait

@@ -196,6 +196,8 @@ class Family:
 
     def _late(self) -> tuple[Identity, ...]:
         """Who was born while /proc was read, and so was not seen."""
+        if self.adopting and not _has_children():  # nor has it descendants: who could be born?
+            return ()
         time.sleep(_SCAN_EVERY_S)
         return self.members()
 
@@ -229,6 +231,15 @@ class Family:
         except OSError:  # gone, or another user's
             return False
         return f"{MARK}={self.mark}".encode() in environment.split(b"\0")
+
+
+def _has_children() -> bool:
+    """Whether this process has any that it has not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _users(pid: int) -> tuple[int, ...]:

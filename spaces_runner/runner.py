@@ -10,20 +10,17 @@ import shutil
 import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spaces_runner import apt, gpu, launch, models, overlay, preparation, sdks, secrets, site
+from spaces_runner import gpu, launch, models, overlay, preparation, sdks, secrets
 from spaces_runner.checkout.mirror import mirror_path
 from spaces_runner.checkout.obtain import look, obtain
-from spaces_runner.containers import container, image, remove
-from spaces_runner.containers.engine import write_mark
-from spaces_runner.containers.nouns import Engine
 from spaces_runner.errors import RunnerError
 from spaces_runner.job import Job
 from spaces_runner.ownership import hand_over
 from spaces_runner.patch.writing import apply
 from spaces_runner.preparation import Preparation
 from spaces_runner.report import Reporter
-from spaces_runner.sdks.docker import require_engine
 from spaces_runner.settings import INSPECTION, Settings
 from spaces_runner.store import Store
 from spaces_runner.types import (
@@ -45,6 +42,9 @@ from spaces_runner.types import (
     User,
 )
 from spaces_runner.variables import RESERVED
+
+if TYPE_CHECKING:
+    from spaces_runner.containers.nouns import Engine
 
 
 def build(job: Job, report: Reporter) -> LaunchPlan:
@@ -82,7 +82,8 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
     if engine is not None:
         plan = _contain(job, spec, checkout, engine, report)
         return replace(plan, findings=(*found, *plan.findings))
-    found += apt.provide(spec.packages, settings, report, yes=options.apt)
+    if spec.packages:
+        found += _provide(spec, settings, report, yes=options.apt)
     with report.step(Step.ENVIRONMENT) as note:
         packages = known.environment if known else _environment(job, spec, checkout, report, found)
         found += (*(packages.resolution.findings if known else ()), *packages.findings)
@@ -114,6 +115,8 @@ def _build(job: Job, report: Reporter, found: list[Finding]) -> LaunchPlan:
         diff=changes.diff,
     )
     if spec.build_command:
+        from spaces_runner import site
+
         site.build(spec, plan, settings, report)
     return plan
 
@@ -127,16 +130,27 @@ def _detect(checkout: Checkout, options: RunOptions) -> SpaceSpec:
     return detect(checkout, options)
 
 
+def _provide(spec: SpaceSpec, settings: Settings, report: Reporter, *, yes: bool) -> tuple[Finding, ...]:
+    from spaces_runner import apt
+
+    return apt.provide(spec.packages, settings, report, yes=yes)
+
+
 def _engine(ref: SpaceRef, spec: SpaceSpec, options: RunOptions, settings: Settings) -> Engine | None:
     """Of a Space that runs in a container. Raises EngineMissing."""
     if not sdks.of(spec.sdk).contained:
         return None
+    from spaces_runner.sdks.docker import require_engine
+
     has_gpu = options.gpu != gpu.NONE and bool(gpu.inventory(settings.visible_gpus))
     return require_engine(ref, spec, options, settings, gpu=has_gpu)
 
 
 def _contain(job: Job, spec: SpaceSpec, checkout: Checkout, engine: Engine, report: Reporter) -> LaunchPlan:
     """The plan of a Space in a container, once its image stands. Its findings are those that came up here."""
+    from spaces_runner.containers import container, image, remove
+    from spaces_runner.containers.engine import write_mark
+
     settings, options = job.settings, job.options
     dirs = settings.space(job.space_id)
     write_mark(engine, dirs.engine_mark)
@@ -255,7 +269,7 @@ def inspect(ref: SpaceRef, options: RunOptions, settings: Settings, report: Repo
         packages: tuple[Finding, ...] = ()
         resolution = None
         if engine is None:
-            packages = apt.provide(spec.packages, settings, report, yes=False)
+            packages = _provide(spec, settings, report, yes=False)
             with report.step(Step.ENVIRONMENT):
                 scratch = _scratch(Path(folder, "build"))
                 under = Confinement(user=inspector(settings), sandbox=sandbox)

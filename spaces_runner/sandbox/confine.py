@@ -15,6 +15,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False  # importing typing takes longer than all the rest
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
     from landlockpy import AccessFS, Ruleset
@@ -36,6 +37,7 @@ FORBIDDEN = (
 )  # fmt: skip
 # Programs ask for these and do without where a kernel has none.
 UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+LOADED_BY = {"seccomp": "libseccomp.so.2"}  # libc is loaded already
 AF_ALG, AF_VSOCK = 38, 40  # sockets to the kernel's ciphers, and to the host of a virtual machine
 
 
@@ -50,6 +52,7 @@ def main(libraries: str, told: str, *argv: str) -> None:
 def confine(libraries: str, orders: "dict[str, Any]") -> None:
     """Take this very process's rights away. Raises OSError where this machine cannot do as ordered."""
     sys.path.append(libraries)
+    sys.modules["ctypes.util"] = vars(ctypes)["util"] = by_name()
     limit(orders)
     walls = enclosure(orders["read"], orders["write"]) if orders["enclosed"] else None
     rules = forbidden() if orders["filtered"] else None
@@ -66,6 +69,13 @@ def confine(libraries: str, orders: "dict[str, Any]") -> None:
         walls.close()
     if rules is not None:
         rules.load()
+
+
+def by_name() -> "ModuleType":
+    """What stands for `ctypes.util`: that runs programs, as root, to find what the loader finds by its name."""
+    found = type(sys)("ctypes.util")
+    vars(found)["find_library"] = LOADED_BY.get
+    return found
 
 
 def limit(orders: "dict[str, Any]") -> None:

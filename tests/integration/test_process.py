@@ -160,6 +160,34 @@ def test_a_fork_storm_ends(mark: str) -> None:
     assert family.members() == ()
 
 
+SUBREAPER = """
+import ctypes, subprocess, sys, time
+from spaces_runner.process import Family
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+pauses = []
+sleep, time.sleep = time.sleep, lambda seconds: (pauses.append(seconds), sleep(seconds))
+for code in sys.argv[2:]:
+    storm = subprocess.Popen([sys.executable, "-S", "-c", code], env={}, start_new_session=True)
+family = Family(mark=sys.argv[1], adopting=True)
+print(len(family.end(0)), len(pauses), len(family.members()))
+"""
+
+
+def ended_by_a_subreaper(mark: str, *arguments: str) -> list[int]:
+    """Who was left, how often it paused, and who is alive then."""
+    line = [sys.executable, "-c", SUBREAPER, mark, *arguments]
+    return [int(word) for word in subprocess.check_output(line, timeout=60).split()]
+
+
+def test_a_subreaper_without_children_looks_once_and_waits_for_nobody(mark: str) -> None:
+    assert ended_by_a_subreaper(mark) == [0, 0, 0]
+
+
+def test_a_subreaper_ends_a_fork_storm_of_its_own(mark: str) -> None:
+    left, pauses, alive = ended_by_a_subreaper(mark, FORK_STORM)
+    assert (left, alive) == (0, 0) and pauses > 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run processes of another user")
 def test_all_of_a_user_go_even_without_mark_session_and_parent(mark: str, space_python: str) -> None:
     user = User(uid=60999, gid=60999)
