@@ -45,8 +45,8 @@ def waiting(phase: Phase, stage: Loading | Queued | Started | None, begun: bool)
     match stage:
         case _ if begun:
             return "Writing…"
-        case Loading(what=what, fraction=fraction):
-            return f"Loading the model: {what}, {fraction:.0%}"
+        case Loading(what=what, fraction=fraction, position=position):
+            return f"Loading the model: {what}, {fraction:.0%}" + (f" ({position} before you)" if position else "")
         case Queued(position=position) if position:
             return f"Waiting: {position} before you"
         case Started():

@@ -75,6 +75,7 @@ def test_a_picture_goes_to_the_model_that_looks_at_it(compare: Page, service: Sc
     send(compare, "What is this?", "compare")
     expect(problem(compare)).to_contain_text("Neither of these models looks at pictures.")
     choose(compare, "Left", "LLaVA")
+    expect(problem(compare)).not_to_contain_text("Neither")
     expect(compare.locator("#compare-box textarea")).to_have_value("What is this?")  # nothing was lost
     compare.locator("#compare-box textarea").press("Enter")
     expect_answer(compare, "You said What is this? and 1 picture.", LEFT)

@@ -54,9 +54,7 @@ class ComparePanel:
         self.shelf.new.click(self.begin, place, self.told, **queued)
         for each in self.sides:
             each.chat.clear(self.begin, place, self.told, **queued)
-            # Another model has not said what stands above.
-            each.model.input(partial(self.choose, each), each.model, each.how, queue=False, **QUIET)
-            each.model.input(self.begin, place, self.told, **queued)
+            each.model.input(partial(self.choose, each), [each.model, *place], [*self.told, *each.how], **queued)
         self.shelf.talks.click(self.act, place, self.arrivals, **queued).then(self.join, place, self.told, **queued)
         self.shelf.search.change(self.look, place, self.shelf.talks, queue=False, trigger_mode="always_last", **QUIET)
         self.examples.click(lambda sample: {"text": sample[0], "files": []}, self.examples, self.box, queue=False,
@@ -212,9 +210,10 @@ class ComparePanel:
         except PlaygroundError as error:
             return self._refused(error)
 
-    def choose(self, which: Side, name: str) -> tuple[Any, ...]:
-        """Another model stands there: the side is at its defaults."""
-        return which.stands(name, self.playground.core.model(name))
+    async def choose(self, which: Side, name: str, shown: str, words: str, request: gr.Request) -> tuple[Any, ...]:
+        """Another model stands there, at its defaults. It has not said what stands above, so both begin anew."""
+        told = await self.begin(shown, words, request)
+        return (*told, *which.stands(name, self.playground.core.model(name)))
 
     async def act(self, shown: str, words: str, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A button of the list: open, rename or delete a comparison."""

@@ -46,7 +46,9 @@ class Following:
         queued: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         light: dict[str, Any] = {**queued, "trigger_mode": "multiple", "postprocess": False}
         followed = shelf.mark.change(self.follow, [shelf.shown, shelf.mark], list(self.grows), **light)
-        followed.then(self.settle, [shelf.shown, shelf.search], list(self.told), **queued)
+        # "multiple", as of two ends at once the page would else drop the one that has something to tell.
+        ends: dict[str, Any] = {**queued, "trigger_mode": "multiple"}
+        followed.then(self.settle, [shelf.shown, shelf.search], list(self.told), **ends)
 
     async def follow(self, shown: str, mark: str | None, request: gr.Request) -> AsyncIterator[Any]:
         """What grows, until the answer is done or the page turns away.
