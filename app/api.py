@@ -7,7 +7,7 @@ space = client.predict("owner/name", api_name="/launch")
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -24,19 +24,23 @@ from spaces_runner.types import RunOptions
 T = TypeVar("T")
 
 
-def build(desk: Desk) -> None:
-    """Register the endpoints in the Blocks that is being built. Spaces and inspections go out as JSON objects."""
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """One method for each endpoint, by its name. Spaces and inspections go out as JSON objects."""
 
-    def inspect(space: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
+    desk: Desk
+
+    def inspect(self, space: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """The plan of a Space, and how large its environment is; starts nothing. `options` as for launch."""
 
         def plan() -> dict[str, Any]:
-            found = desk.inspect(space, _options(options, {}), lambda event: None)
-            return {**encode(found), "environment_size": encode(environments.measure(found, desk.settings))}
+            found = self.desk.inspect(space, _options(options, {}), lambda event: None)
+            return {**encode(found), "environment_size": encode(environments.measure(found, self.desk.settings))}
 
         return _answer(plan)
 
     def launch(
+        self,
         space: str,
         options: dict[str, Any] | None = None,
         secrets: dict[str, str] | None = None,
@@ -48,45 +52,51 @@ def build(desk: Desk) -> None:
         By a `name` of its own, the same Space runs once more beside the others.
         """
         kept = _called(lambda: {forms.variable_name(name): value for name, value in (secrets or {}).items()})
-        return _answer(lambda: desk.launch(space, _options(options, kept), kept, name or None))
+        return _answer(lambda: self.desk.launch(space, _options(options, kept), kept, name or None))
 
-    def spaces() -> list[dict[str, Any]]:
+    def spaces(self) -> list[dict[str, Any]]:
         """The status of every Space of this machine."""
-        return [_without_files(encode(status)) for status in desk.spaces()]
+        return [_without_files(encode(status)) for status in self.desk.spaces()]
 
-    def stop(space_id: str) -> dict[str, Any]:
+    def stop(self, space_id: str) -> dict[str, Any]:
         """Stop a Space and all its processes."""
-        return _answer(lambda: desk.stop(space_id))
+        return _answer(lambda: self.desk.stop(space_id))
 
-    def restart(space_id: str) -> dict[str, Any]:
+    def restart(self, space_id: str) -> dict[str, Any]:
         """Stop a Space and start it anew."""
-        return _answer(lambda: desk.restart(space_id))
+        return _answer(lambda: self.desk.restart(space_id))
 
-    def remove(space_id: str) -> dict[str, Any]:
+    def remove(self, space_id: str) -> dict[str, Any]:
         """Remove a Space and its files."""
-        return _answer(lambda: desk.remove(space_id))
+        return _answer(lambda: self.desk.remove(space_id))
 
-    def logs(space_id: str, which: str = "run", lines: int = 300) -> list[str]:
+    def logs(self, space_id: str, which: str = "run", lines: int = 300) -> list[str]:
         """The last lines of a Space's "build" or "run" log, as harmless text."""
-        return _called(lambda: desk.log(space_id, which, lines))
+        return _called(lambda: self.desk.log(space_id, which, lines))
 
-    def keys() -> list[str]:
+    def keys(self) -> list[str]:
         """The names of the programs that have a key to the models."""
-        return list(_called(desk.keys))
+        return list(_called(self.desk.keys))
 
-    def make_key(name: str) -> str:
+    def make_key(self, name: str) -> str:
         """A new key for the program of that name, which is shown here only. It opens /v1 and /tgi."""
-        return _called(lambda: desk.make_key(name))
+        return _called(lambda: self.desk.make_key(name))
 
-    def revoke_key(name: str) -> dict[str, Any]:
+    def revoke_key(self, name: str) -> dict[str, Any]:
         """The program's key opens nothing any more."""
-        return _answer(lambda: desk.revoke_key(name))
+        return _answer(lambda: self.desk.revoke_key(name))
 
-    def link() -> dict[str, Any]:
+    def link(self) -> dict[str, Any]:
         """The page's own public link: url, since and answered (seconds since the epoch), problem."""
-        return _answer(desk.public_link)
+        return _answer(self.desk.public_link)
 
-    for function in (inspect, launch, spaces, stop, restart, remove, logs, keys, make_key, revoke_key, link):
+
+def build(desk: Desk) -> None:
+    """Register the endpoints in the Blocks that is being built."""
+    of = Endpoints(desk)
+    every = (of.inspect, of.launch, of.spaces, of.stop, of.restart, of.remove, of.logs, of.keys, of.make_key,
+             of.revoke_key, of.link)  # fmt: skip
+    for function in every:
         register(function, api_name=function.__name__)
 
 
