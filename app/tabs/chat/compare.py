@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class ComparePanel:
         self.shelf.new.click(self.begin, place, self.told, **queued)
         for each in self.sides:
             each.chat.clear(self.begin, place, self.told, **queued)
-            each.model.input(partial(self.choose, each), [each.model, *place], [*self.told, *each.how], **queued)
+            each.model.input(self.chooser(each), [each.model, *place], [*self.told, *each.how], **queued)
         self.shelf.talks.click(self.act, place, self.arrivals, **queued).then(self.join, place, self.told, **queued)
         self.shelf.search.change(self.look, place, self.shelf.talks, queue=False, trigger_mode="always_last", **QUIET)
         self.examples.click(lambda sample: {"text": sample[0], "files": []}, self.examples, self.box, queue=False,
@@ -210,10 +209,15 @@ class ComparePanel:
         except PlaygroundError as error:
             return self._refused(error)
 
-    async def choose(self, which: Side, name: str, shown: str, words: str, request: gr.Request) -> tuple[Any, ...]:
-        """Another model stands there, at its defaults. It has not said what stands above, so both begin anew."""
-        told = await self.begin(shown, words, request)
-        return (*told, *which.stands(name, self.playground.core.model(name)))
+    def chooser(self, which: Side) -> Callable[..., Awaitable[tuple[Any, ...]]]:
+        """What is called where another model is chosen for a side. Gradio reads its hints: no partial would do."""
+
+        async def choose(name: str, shown: str, words: str, request: gr.Request) -> tuple[Any, ...]:
+            """It stands at its defaults. It has not said what stands above, so both begin anew."""
+            told = await self.begin(shown, words, request)
+            return (*told, *which.stands(name, self.playground.core.model(name)))
+
+        return choose
 
     async def act(self, shown: str, words: str, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A button of the list: open, rename or delete a comparison."""
