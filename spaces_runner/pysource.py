@@ -2,6 +2,7 @@
 
 A Space may be written for a newer Python than the runner's: what `ast` of Python 3.11 cannot read yet (quotes nested in
 f-strings, type parameters) is blanked out character by character, so that every position stays that of the real text.
+So are the f-strings of a long text: Python 3.11 needs time for one that grows with the square of its length.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 2 * 1024**2
+LONG = 64 * 1024  # characters
 
+_FORMATTED = re.compile(r"[fF][rR]?[\"']")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -66,7 +69,7 @@ def is_file(path: Path) -> bool:
 def parse(text: str) -> ast.Module:
     """The syntax tree of `text`. Raises Unreadable with the line of the error."""
     try:
-        return _parse(text)
+        return _parse(blank_new_syntax(text) if len(text) > LONG and _FORMATTED.search(text) else text)
     except SyntaxError as exc:
         first = exc
     except (ValueError, RecursionError, MemoryError) as exc:  # NUL characters; nesting beyond the parser's stack

@@ -6,6 +6,10 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+# How much may be traced in a module, so that the time is linear in its size whatever it holds. Real Spaces need a
+# quarter of a step for each node of their syntax tree.
+BASE_STEPS, STEPS_PER_NODE = 2000, 16
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -60,11 +64,18 @@ class Code:
         self.callees: dict[ast.AST, ast.Call] = {}
         self.stars: list[str] = []  # modules of `from module import *`, with the dots of relative ones
         self.traced: dict[object, Any] = {}  # `tracing` keeps there what it found out
+        self.steps_left = BASE_STEPS
         stack: list[tuple[ast.AST, Scope]] = [(tree, self.top)]
         while stack:  # not a NodeVisitor: a sum of a thousand strings nests a thousand deep
             node, scope = stack.pop()
             inner = _collect(node, scope)
             stack.extend((child, inner) for child in ast.iter_child_nodes(node))
+            self.steps_left += STEPS_PER_NODE
+
+    def may_step(self) -> bool:
+        """Whether one more step of tracing in this module is allowed; counts it."""
+        self.steps_left -= 1
+        return self.steps_left >= 0
 
     def find_module(self, name: str, level: int) -> Code | None:
         return self.world.module(name, level, self.path)

@@ -25,6 +25,7 @@ from spaces_runner.types import Finding, Patch, PatchedFile, Severity, SpaceSpec
 
 SHARE_POSITION = 2  # launch(self, inline, inbrowser, share, ...), from Gradio 2 to 6
 MAX_FILES = 4000
+MAX_LAUNCHES = 200  # in one file; nobody writes ten
 MAX_ROUNDS = 8  # a launch inside another launch's arguments is edited in a round of its own
 _SKIPPED_DIRS = frozenset({".git", "node_modules", "__pycache__", "site-packages", ".venv", "venv", "env"})
 _OPENING = re.compile(r"(?:[\s)\\]|#[^\r\n]*)*(?=\()")  # between what is called and its argument list
@@ -144,22 +145,26 @@ class _Patcher:
             return None
         text = source
         try:
+            tree = pysource.parse(source)
             for _ in range(MAX_ROUNDS):
-                before, text = text, self._round(text, path)
-                if text == before:
+                edited = self._round(tree, text, path)
+                if edited == text:
                     break
+                text, tree = edited, pysource.parse(edited)
         except pysource.Unreadable as exc:
             self.findings.append(_unreadable(path, exc))
             return None
         return None if text == source else PatchedFile(path=path, source=text, diff=unified_diff(source, text, path))
 
-    def _round(self, text: str, path: str) -> str:
-        """`text` with those launches edited that do not overlap. Raises Unreadable."""
-        tree = pysource.parse(text)
+    def _round(self, tree: ast.Module, text: str, path: str) -> str:
+        """`text`, whose tree is `tree`, with those launches edited that do not overlap. Raises Unreadable."""
         self.findings.clear()
         positions = pysource.Positions(text)
         edits: list[tuple[int, int, str]] = []
-        for launch in find(Code(tree, path, self.world)):
+        code = Code(tree, path, self.world)
+        if len(code.launches) > MAX_LAUNCHES:
+            raise pysource.Unreadable(f"it launches more than {MAX_LAUNCHES} times")
+        for launch in find(code):
             change = self._change(launch, path, text)
             if change is None:
                 continue
@@ -168,7 +173,6 @@ class _Patcher:
                 edits.append((start, end, _edited(text[start:end], change)))
         for start, end, replacement in sorted(edits, reverse=True):
             text = text[:start] + replacement + text[end:]
-        pysource.parse(text)
         return text
 
     def _change(self, launch: Launch, path: str, text: str) -> _Edit | None:

@@ -1,13 +1,14 @@
 """What an expression of a module may be: Gradio's, something else's, or nobody can tell from the text. Pure.
 
 Assignments, `with ... as`, imports (other modules of the Space included), returns of functions and attributes of
-classes are followed. Order is not looked at: a name is everything that it is ever bound to in its scope.
+classes are followed. Order is not looked at: a name is everything that it is ever bound to in its scope. Where the work
+is more than an honest module asks for, the answer is that nobody can tell.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
@@ -57,7 +58,7 @@ _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.ListComp, ast.SetComp
 
 def values(node: ast.AST, scope: Scope, step: int = 0) -> Values:
     """Everything that the expression `node` in `scope` may be."""
-    if step > MAX_STEPS:
+    if step > MAX_STEPS or not scope.code.may_step():
         return _UNKNOWN
     match node:
         case ast.Name():
@@ -97,7 +98,7 @@ def _named(name: str, scope: Scope, step: int) -> Values:
         at = at.elsewhere.get(name, at)
         bindings = at.names.get(name, ()) if at is scope or not at.is_class else ()
         if bindings:
-            return _union(_bound(binding, step) for binding in bindings)
+            return _any_of(bindings, step)
         at = at.parent
     return _starred(name, scope.code, step)
 
@@ -111,6 +112,16 @@ def _starred(name: str, code: Code, step: int) -> Values:
         if module is not None and name in module.top.names and step < MAX_STEPS:
             return _named(name, module.top, step + 1)
     return _UNKNOWN
+
+
+def _any_of(bindings: Sequence[Binding], step: int) -> Values:
+    """What any of `bindings` gives. One that is bound very often may be anything."""
+    found: set[Value] = set()
+    for binding in bindings:
+        if not binding.scope.code.may_step():
+            return _UNKNOWN
+        found |= _bound(binding, step)
+    return frozenset(found)
 
 
 def _bound(binding: Binding, step: int) -> Values:
@@ -275,7 +286,7 @@ def _class_member(value: Value, name: str, step: int) -> Values:
         return _UNKNOWN
     bindings = [*inner.attributes.get(name, ()), *inner.names.get(name, ())]
     if bindings:
-        found = _union(_bound(binding, step + 1) for binding in bindings)
+        found = _any_of(bindings, step + 1)
         return _each(found, lambda one: _property(one, step + 1))
     return _union(_each(values(base, scope, step + 1), lambda one: _inherited(one, name, step + 1))
                   for base in node.bases) or _UNKNOWN  # fmt: skip

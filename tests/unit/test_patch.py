@@ -4,10 +4,11 @@
 
 import ast
 import time
+from collections.abc import Callable
 
 import pytest
 
-from spaces_runner.patch.source import patch_source
+from spaces_runner.patch.source import MAX_LAUNCHES, patch_source
 
 GR = "import gradio as gr\n"
 DEMO = GR + "demo = gr.Interface(f, 'text', 'text')\n"
@@ -334,3 +335,28 @@ def test_hostile_sources_end_soon(source: str) -> None:
     patched = patch_source(source, "app.py")
     assert patched is None or "share=True" in patched.source
     assert time.perf_counter() - begun < 5
+
+
+# Work that grows faster than the text, each of which took seconds, minutes or more before there were limits.
+HEAVY = {
+    "a parameter of a function that is written again and again": lambda count: (
+        GR + "".join(f"def f(x):\n x.launch()\nf(y{number})\n" for number in range(count // 32))
+    ),
+    "a name that is bound and launched again and again": lambda count: (
+        DEMO + "demo = demo\ndemo.launch()\n" * (count // 26)
+    ),
+    "launches alone": lambda count: GR + "gr.Blocks().launch()\n" * (count // 21),
+    "a string of fields": lambda count: GR + "gr.Blocks().launch()\nx = f'" + "{x}" * (count // 3) + "'\n",
+}
+
+
+@pytest.mark.parametrize("source", HEAVY.values(), ids=HEAVY)
+def test_time_is_linear(source: Callable[[int], str]) -> None:
+    begun = time.process_time()
+    patch_source(source(256 * 1024), "app.py")
+    assert time.process_time() - begun < 5
+
+
+def test_a_file_that_launches_without_end_is_left_alone() -> None:
+    assert patch_source(GR + "gr.Blocks().launch()\n" * MAX_LAUNCHES, "app.py") is not None
+    assert patch_source(GR + "gr.Blocks().launch()\n" * (MAX_LAUNCHES + 1), "app.py") is None
