@@ -31,12 +31,13 @@ class Hosts:
 
     def find(self, host: str) -> Host | None:
         """The host a request names, or None for one that nobody allowed. Loopback names are known at any port: a
-        forwarded port (ssh -L) changes it, and no foreign page can carry such a name."""
+        forwarded port (ssh -L) changes it, and no foreign page can carry such a name. One that was added is like any
+        other name: to a container, who calls its published port comes from its engine, not from this machine."""
         name = _hostname(host)
         if name is None:
             return None
         if name in LOOPBACK:
-            return Host(netloc=host, https=False, loopback=True)
+            return Host(netloc=host, https=False, loopback=name not in self._https)
         https = self._https.get(host, self._https.get(name))
         if https is None and self.addresses and _is_address(name):
             https = False
