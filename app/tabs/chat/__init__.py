@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.playground.playground import Playground
-from app.tabs.chat import alpaca, compare, guanaco, llava, mpt
+from app.tabs.chat import about, alpaca, compare, guanaco, llava, mpt
 from app.tabs.chat.compare import ComparePanel
 from app.tabs.chat.parameters import Parameters
 from app.tabs.chat.shelf import QUIET
@@ -111,6 +111,7 @@ def build(playground: Playground) -> Chats:
         with gr.Tab(module.TITLE, id=key) as tabs[key]:
             notices.append(gr.HTML(elem_classes="sr-part sr-notice", apply_default_css=False))
             built[key] = module.build(playground)
+            about.build(module.TITLE)
     compared, several = built.pop("compare"), built["mpt"]
     panels = {key: (panel,) for key, panel in built.items()} | {"mpt": (several.chat, several.instruct, several.story)}
     beside = [panel.parameters for each in panels.values() for panel in each]
