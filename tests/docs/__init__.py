@@ -1,0 +1,1 @@
+"""What the documentation says to type: found in its pages, and typed in a machine of its own."""
