@@ -22,6 +22,7 @@ from spaces_runner.types import Finding, Severity
 
 MAX_BYTES = 1024**2
 MAX_DEPTH = 8  # of `-r` in `-r`
+MAX_LINES = 10_000  # with all includes: a file that includes another twice doubles what is read at each level
 HUB_ROOTS = ("/home/user/app/", "/app/")  # where the Hub lays out a Space's files
 
 _INDEX_OPTIONS = ("--index-url", "--extra-index-url", "--find-links", "--no-index")
@@ -132,6 +133,7 @@ class _Reading:
     findings: list[Finding] = field(default_factory=list)
     prerelease: bool = False
     open_files: list[Path] = field(default_factory=list)
+    lines: int = 0
 
     def file(self, path: str, *, origin: str, constraint: bool) -> None:
         where = f"{origin} includes a file" if origin else path
@@ -148,6 +150,11 @@ class _Reading:
         self.open_files.pop()
 
     def line(self, line: str, *, origin: str, folder: Path, constraint: bool) -> None:
+        self.lines += 1
+        if self.lines > MAX_LINES:
+            raise BadRequirements(
+                f"The requirements have more than {MAX_LINES} lines, those of includes too.", hint=_HINT
+            )
         if _VARIABLE.search(line):
             # A resolver would put the runner's own variables in: a way to carry a token to a stranger's index.
             raise _bad(origin, line, "uses an environment variable, which is not expanded here")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spaces_runner.errors import BadRequirements
-from spaces_runner.requirements import Requirements, read, read_packages
+from spaces_runner.requirements import MAX_LINES, Requirements, read, read_packages
 
 
 def parse(tmp_path: Path, text: str | bytes) -> Requirements:
@@ -142,3 +142,13 @@ def test_debian_packages(tmp_path: Path) -> None:
     assert packages == ("ffmpeg", "libgl1", "libsm6")
     assert [finding.code for finding in findings] == ["bad-package-name"]
     assert "-oDpkg::x=y" in findings[0].message
+
+
+def test_includes_that_multiply_are_given_up(tmp_path: Path) -> None:
+    """Seven files, each of which includes the next twenty times over, would be read for days."""
+    for number in range(7):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n" * 20)
+    (tmp_path / "7.txt").write_text("numpy\n")
+    with pytest.raises(BadRequirements) as caught:
+        parse(tmp_path, "-r 0.txt\n")
+    assert f"more than {MAX_LINES} lines" in caught.value.message
