@@ -32,7 +32,11 @@ B = TypeVar("B", bound=Body)
 
 async def read(request: Request, kind: type[B], limit: int) -> B:
     """The body as a `kind`, of at most `limit` bytes. Raises BodyTooLarge, MalformedBody, BadRequest."""
-    raw = await _bytes(request, limit)
+    return checked(await _bytes(request, limit), kind)
+
+
+def checked(raw: bytes, kind: type[B]) -> B:
+    """What the bytes of a body say as a `kind`. Raises MalformedBody, BadRequest."""
     try:
         return kind.model_validate_json(raw)
     except ValidationError as error:

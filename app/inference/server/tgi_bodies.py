@@ -17,7 +17,8 @@ from app.inference.server.bodies import Body
 from app.inference.types import Prompt, SamplingParams
 
 MAX_NEW_TOKENS = 1024  # where a request says nothing
-_PICTURE = re.compile(r"!\[[^\]\n]*\]\((data:[^)\s]*)\)")
+# Neither part goes past where the next one could begin, so that the search is linear in the text.
+_PICTURE = re.compile(r"!\[(?:(?!!\[)[^\]\n])*+\]\((data:[^)\s\[]*+)\)")
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "decoder_input_details": (False,),
