@@ -25,6 +25,8 @@ from spaces_runner.types import Finding, Patch, PatchedFile, Severity, SpaceSpec
 
 SHARE_POSITION = 2  # launch(self, inline, inbrowser, share, ...), from Gradio 2 to 6
 MAX_FILES = 4000
+MAX_BYTES = 256 * 1024  # of a file that is changed; the densest of this size takes some seconds
+MAX_ARGUMENTS = 100  # of one launch; Gradio's takes forty
 MAX_LAUNCHES = 200  # in one file; nobody writes ten
 MAX_ROUNDS = 8  # a launch inside another launch's arguments is edited in a round of its own
 _SKIPPED_DIRS = frozenset({".git", "node_modules", "__pycache__", "site-packages", ".venv", "venv", "env"})
@@ -86,7 +88,11 @@ def _launching_text(path: Path) -> str:
     if path.stat().st_size > pysource.MAX_BYTES:
         return ""  # data, not a program
     raw = path.read_bytes()
-    return pysource.decode(raw).text if b"launch" in raw else ""
+    if b"launch" not in raw:
+        return ""
+    if len(raw) > MAX_BYTES:
+        raise pysource.Unreadable(f"it is larger than {MAX_BYTES // 1024} KiB")
+    return pysource.decode(raw).text
 
 
 class _Sources(Tree):
@@ -181,6 +187,9 @@ class _Patcher:
             return None
         if isinstance(node, ast.Attribute):
             self._leave(node, path, text, "is handed on and called elsewhere")
+            return None
+        if len(node.args) + len(node.keywords) > MAX_ARGUMENTS:
+            self._leave(node, path, text, f"is called with more than {MAX_ARGUMENTS} arguments")
             return None
         offset = 1 if launch.verdict is Verdict.UNBOUND else 0
         edit = plan_change(node, SHARE_POSITION + offset)

@@ -346,6 +346,7 @@ HEAVY = {
         DEMO + "demo = demo\ndemo.launch()\n" * (count // 26)
     ),
     "launches alone": lambda count: GR + "gr.Blocks().launch()\n" * (count // 21),
+    "a launch with arguments without end": lambda count: GR + "gr.Blocks().launch(" + "a=1," * (count // 4) + ")\n",
     "a string of fields": lambda count: GR + "gr.Blocks().launch()\nx = f'" + "{x}" * (count // 3) + "'\n",
 }
 

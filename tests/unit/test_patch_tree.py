@@ -146,6 +146,7 @@ FINDINGS = {
     "unknown object": (GR + "from elsewhere import make\nmake().launch()\n", "launch-at-run-time"),
     "unknown with share": (GR + "from elsewhere import make\nmake().launch(share=0)\n", "launch-at-run-time"),
     "Python 2": (DEMO + "print 'x'\ndemo.launch()\n", "not-patched"),
+    "a very large file": (DEMO + "demo.launch()\n" + "x = 1\n" * 50_000, "not-patched"),
     "broken encoding": (b"# -*- coding: nonsense -*-\nlaunch", "not-patched"),
 }
 
