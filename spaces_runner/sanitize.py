@@ -1,7 +1,7 @@
 """Bytes or text that a Space printed -> harmless text. Pure; knows neither files nor screens.
 
 A log is hostile input: `ESC [2J` can wipe what stood before it, `\\r` can overwrite it, a bidirectional override can
-turn a link around. What comes out holds printable characters, tabs and `\\n` only, and is the same when cleaned again.
+turn a link around. What comes out holds no control characters but tabs and `\\n`, and is the same when cleaned again.
 Every pattern looks at a character a bounded number of times, so the time is linear in the input.
 """
 
