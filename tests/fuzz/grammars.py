@@ -67,7 +67,7 @@ REF = mixed(
         "[::1]",
         "user:pw@",
         "\u017f",
-        "K",
+        "\u212a",
     ]
 )
 FRONT_MATTER = mixed(

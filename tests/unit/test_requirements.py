@@ -145,10 +145,10 @@ def test_debian_packages(tmp_path: Path) -> None:
 
 
 def test_includes_that_multiply_are_given_up(tmp_path: Path) -> None:
-    """Seven files, each of which includes the next twenty times over, would be read for days."""
-    for number in range(7):
+    """Six files, each of which includes the next twenty times over, would be read for an hour."""
+    for number in range(6):
         (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n" * 20)
-    (tmp_path / "7.txt").write_text("numpy\n")
+    (tmp_path / "6.txt").write_text("numpy\n")
     with pytest.raises(BadRequirements) as caught:
         parse(tmp_path, "-r 0.txt\n")
     assert f"more than {MAX_LINES} lines" in caught.value.message
