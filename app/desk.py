@@ -17,9 +17,10 @@ from app.views.timeline import Timeline
 from spaces_runner import control, logfile, looking, ref, runner, stopping
 from spaces_runner.core import keys
 from spaces_runner.report import Reporter
+from spaces_runner.sandbox import choice
 from spaces_runner.settings import Settings
 from spaces_runner.store import opened
-from spaces_runner.types import Event, Inspection, RunOptions, SpaceStatus
+from spaces_runner.types import Event, Inspection, RunOptions, Sandbox, SpaceStatus
 
 LOG_LINES = 300
 PIECE_LINES = 1000
@@ -37,6 +38,10 @@ class Desk:
 
     def public_link(self) -> LinkState:
         return self.link.state if self.link else LinkState()
+
+    def sandbox(self) -> Sandbox:
+        """What keeps Spaces in. Found out once, which takes a second or two."""
+        return choice.chosen(self.settings)
 
     def spaces(self) -> tuple[SpaceStatus, ...]:
         """Every Space of this machine: those at work first, then the newest."""

@@ -26,6 +26,7 @@ from spaces_runner.errors import RunnerError
 from spaces_runner.format import size
 from spaces_runner.reach import bare, unreachable
 from spaces_runner.sandbox.battery import examine as examine_sandbox
+from spaces_runner.sandbox.choice import made_of, reached
 from spaces_runner.settings import Settings
 
 NETWORK_TIMEOUT_S = 3.0
@@ -202,9 +203,8 @@ def database(settings: Settings) -> Check:
 def sandbox(settings: Settings) -> Check:
     """Whether a Space can be kept in, by trying to get out."""
     found = examine_sandbox(settings)
-    by = [name for name, has in (("a user of its own", os.geteuid() == 0), ("Landlock", found.enclosed)) if has]
-    said = ", ".join([*by, *(["seccomp"] if found.filtered else [])]) or "nothing"
-    reach = f"; a Space can still reach: {', '.join(found.open)}" if found.open else ""
+    said = made_of(found)
+    reach = f"; a Space can still reach: {reached(found)}" if found.open else ""
     if not found.holds:
         return fail("sandbox", f"{said}{reach}", "Run as root, or on a kernel with Landlock (5.13 and newer).")
     if not (found.enclosed and found.filtered):

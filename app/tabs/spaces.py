@@ -31,6 +31,7 @@ from app.views import diff as diff_view
 from app.views import inspection as inspection_view
 from app.views import preview as preview_view
 from app.views import problem, timeline
+from app.views import sandbox as sandbox_view
 from app.views import spaces as spaces_view
 from app.views.remedy import Kind
 from spaces_runner.errors import RunnerError
@@ -71,6 +72,7 @@ _DONE = {"stop": "Stopped.", "restart": "Started again.", "remove": "Removed."}
 class Panel:
     """What the page shows: of the paste box above, of all Spaces on the left, of the chosen one on the right."""
 
+    sandbox: gr.HTML
     notice: gr.HTML
     card: gr.HTML
     plan_patch: gr.Accordion
@@ -112,6 +114,7 @@ def _lay_out() -> Panel:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("## Spaces")
+            sandbox = _part("sandbox")
             cards = _part("spaces", js_on_load=_CARD_CLICKS)
         with gr.Column(scale=3, min_width=320):
             detail = _part("detail", js_on_load=_CARD_CLICKS)
@@ -119,8 +122,9 @@ def _lay_out() -> Panel:
             steps = _part("steps")
             logs = log_tab.lay_out(_part)
     return Panel(
-        notice=notice, card=card, plan_patch=plan_patch, plan_diff=plan_diff, cards=cards, detail=detail,
-        preview=preview, steps=steps, logs=logs, chosen=gr.State(None), previewed=gr.State(None), shown=gr.State({}),
+        sandbox=sandbox, notice=notice, card=card, plan_patch=plan_patch, plan_diff=plan_diff, cards=cards,
+        detail=detail, preview=preview, steps=steps, logs=logs, chosen=gr.State(None),
+        previewed=gr.State(None), shown=gr.State({}),
     )  # fmt: skip
 
 
@@ -150,6 +154,7 @@ class Wiring:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         looks, at_once = [panel.chosen, panel.previewed, panel.shown], partial(self.refresh, fresh=True)
         page.load(self.arrive, None, [form.offers, *panel.live], **quiet)
+        page.load(lambda: sandbox_view.render(self.desk.sandbox()), None, panel.sandbox, **quiet)
         gr.Timer(TICK_S).tick(self.refresh, looks, panel.live, queue=False, **quiet)
         form.offers.click(lambda sample: sample[0], form.offers, form.text, queue=False, **quiet)
         plan = [panel.notice, panel.card, panel.plan_patch, panel.plan_diff, form.options.secret_name]

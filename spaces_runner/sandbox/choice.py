@@ -14,6 +14,16 @@ from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, Sandbox
 
 
+# What a canary that got out says, by its name in canaries.py, for people.
+REACHED = {
+    "owner": "its owner's files", "neighbour": "other Spaces' files", "shared": "what Spaces share",
+    "environ": "the runner's environment", "memory": "the runner's memory", "root": "the rights of root",
+    "trace": "the runner's process, to steer it", "signal": "the runner's process, to end it", "mount": "mounts",
+    "namespace": "namespaces of its own", "socket": "abstract sockets", "port": "ports of this machine's loopback",
+    "temporary": "others' temporary files",
+}  # fmt: skip
+
+
 def required(options: RunOptions, settings: Settings) -> Sandbox | None:
     """What a Space is kept in; None where its owner wants none. Raises SandboxMissing where nothing holds."""
     if not options.sandbox:
@@ -27,7 +37,7 @@ def required(options: RunOptions, settings: Settings) -> Sandbox | None:
             hint="The state directory may lie below one that others may not enter: spaces-runner doctor tells.",
         )
     raise SandboxMissing(
-        f"Nothing on this machine keeps a Space in: tried, it could reach {', '.join(found.open)}.",
+        f"Nothing on this machine keeps a Space in: tried, it could reach {reached(found)}.",
         hint="Run it as root, or on a kernel with Landlock. Code that you trust may run with --unsafe-no-sandbox.",
     )
 
@@ -47,6 +57,17 @@ def chosen(settings: Settings) -> Sandbox:
             part.write_text(json.dumps({"state": state, "sandbox": encode(found)}))
             part.replace(path)
     return found
+
+
+def made_of(found: Sandbox) -> str:
+    """What keeps Spaces in, in words."""
+    has = (("a user of its own", os.geteuid() == 0), ("Landlock", found.enclosed), ("seccomp", found.filtered))
+    return ", ".join(name for name, there in has if there) or "nothing"
+
+
+def reached(found: Sandbox) -> str:
+    """What a Space can reach all the same, in words."""
+    return ", ".join(REACHED.get(name, name) for name in found.open)
 
 
 def _kept(path: Path, state: str) -> Sandbox | None:

@@ -11,8 +11,8 @@ from app.machine.room import Held, Kind
 from app.machine.values import Card, Point, Process, Reading, Task, Usage
 from app.playground.core import Phase
 from app.playground.speeds import Speed
-from app.views import chat, log, machine, plot, remedy, residents, spaces
-from spaces_runner.types import ErrorInfo, Finding, Severity, SpaceStatus, Stage
+from app.views import chat, log, machine, plot, remedy, residents, sandbox, spaces
+from spaces_runner.types import ErrorInfo, Finding, Sandbox, Severity, SpaceStatus, Stage
 
 GB = 1000**3
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -142,3 +142,10 @@ def test_log_lines_are_found_by_their_words() -> None:
     assert log.matching(content, "STARTED again") == ["started <b>again</b>"]
     assert "No line has these words." in log.render([], "Run log", "nowhere")
     assert "<b>" not in log.render(content, "Run log")
+
+
+def test_the_badge_says_what_keeps_spaces_in_and_what_they_still_reach() -> None:
+    whole = sandbox.render(Sandbox(holds=True, enclosed=True, filtered=True, open=("<the network>",)))
+    assert "sr-good" in whole and "Landlock, seccomp; a Space can still reach: &lt;the network&gt;." in whole
+    none = sandbox.render(Sandbox(holds=False, enclosed=False, filtered=False, open=("files",)))
+    assert "sr-bad" in none and "none is launched" in none
