@@ -13,7 +13,6 @@ from spaces_runner.sandbox.battery import examine
 from spaces_runner.settings import Settings
 from spaces_runner.types import RunOptions, Sandbox
 
-
 # What a canary that got out says, by its name in canaries.py, for people.
 REACHED = {
     "owner": "its owner's files", "neighbour": "other Spaces' files", "shared": "what Spaces share",

@@ -80,7 +80,7 @@ def test_the_sandbox_is_told_with_what_it_leaves_open(settings: Settings, monkey
     found = doctor.sandbox(settings)
     assert found.verdict is Verdict.OK, found
     assert "Landlock, seccomp" in found.detail
-    assert found.detail.endswith("can still reach: port")
+    assert found.detail.endswith("can still reach: ports of this machine's loopback")
     monkeypatch.setattr(battery, "MEANS", ((False, True),))
     assert doctor.sandbox(settings).verdict is Verdict.WARN
     monkeypatch.setattr(battery, "MUST_HOLD", frozenset({"port"}))

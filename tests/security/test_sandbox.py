@@ -122,7 +122,7 @@ def test_where_nothing_holds_nothing_is_started(
 ) -> None:
     monkeypatch.setattr(battery, "MUST_HOLD", frozenset({"port"}))
     request = control.Request(ref=parse(str(space), settings))
-    with pytest.raises(SandboxMissing, match="it could reach port") as caught:
+    with pytest.raises(SandboxMissing, match="it could reach ports") as caught:
         control.start(request, settings)
     assert "--unsafe-no-sandbox" in caught.value.hint
     assert looking.statuses(settings) == ()
