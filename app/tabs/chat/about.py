@@ -1,4 +1,4 @@
-"""What a newcomer wants to know of a tab's models and of the words, out of `models.md`: on the page, without the web."""
+"""What a newcomer wants to know of a tab's models, and the words, out of `models.md`: on the page, without the web."""
 
 from __future__ import annotations
 
