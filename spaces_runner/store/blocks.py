@@ -53,8 +53,9 @@ def _last(db: sqlite3.Connection, space_id: str, span: range, is_free: Callable[
 
 
 def _next(db: sqlite3.Connection, span: range, is_free: Callable[[int], bool], size: int) -> range | None:
-    recent = "SELECT first, size FROM ports WHERE released IS NULL OR released >= ?"
-    rows = db.execute(recent, (time.time() - REST_S,))
+    now = time.time()  # what was released after it, was by a clock that has been set back since
+    recent = "SELECT first, size FROM ports WHERE released IS NULL OR released BETWEEN ? AND ?"
+    rows = db.execute(recent, (now - REST_S, now))
     taken = {port for row in rows for port in range(row["first"], row["first"] + row["size"])}
     row = db.execute("SELECT value FROM counters WHERE name = ?", (_CURSOR,)).fetchone()
     cursor = int(row["value"]) if row else 0
