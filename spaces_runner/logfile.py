@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from spaces_runner.masking import Masker
@@ -74,6 +74,8 @@ class LogWriter:
         self._append(view)
 
     def _append(self, view: memoryview) -> None:
+        if self._file < 0:  # the last rotation could not make it
+            self._file = self._open()
         while view:
             written = os.write(self._file, view)
             self._size += written
@@ -83,23 +85,35 @@ class LogWriter:
         return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def _rotate(self) -> None:
-        os.close(self._file)
+        """The file is open again whatever fails: its number would be another file's by then."""
+        try:
+            self._move()
+        finally:
+            os.close(self._file)
+            self._file = -1
+            self._file = self._open()
+            self._size = os.fstat(self._file).st_size
+
+    def _move(self) -> None:
         oldest = _numbered(self._path, self._keep - 1) if self._keep > 1 else self._path
         if oldest.exists():
-            self._count(oldest)
-            oldest.unlink()
+            gone = self._with(oldest)
+            oldest.unlink()  # first: where the disk is full, this makes room for the rest
+            self._tell_dropped(gone)
         for number in range(self._keep - 1, 0, -1):
             with suppress(FileNotFoundError):
                 _numbered(self._path, number - 1).rename(_numbered(self._path, number))
-        self._file, self._size = self._open(), 0
 
-    def _count(self, gone: Path) -> None:
+    def _with(self, gone: Path) -> Dropped:
+        """What will have been thrown away with `gone`."""
         before = dropped(self._path)
-        data = {"files": before.files + 1, "bytes": before.bytes + gone.stat().st_size}
-        data["lines"] = before.lines + _count_lines(gone)
+        size, lines = gone.stat().st_size, _count_lines(gone)
+        return Dropped(files=before.files + 1, bytes=before.bytes + size, lines=before.lines + lines)
+
+    def _tell_dropped(self, dropped: Dropped) -> None:
         sidecar = _sidecar(self._path)
         part = sidecar.with_name(sidecar.name + ".part")
-        part.write_text(json.dumps(data))
+        part.write_text(json.dumps(asdict(dropped)))
         part.replace(sidecar)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_a_log_is_appended_to(tmp_path: Path) -> None:
         log.write(text)
         log.close()
     assert everything(tmp_path / "run.log") == b"one\ntwo\n"
+
+
+def test_a_rotation_that_fails_takes_nobody_elses_file(tmp_path: Path) -> None:
+    """The number of a closed file is the next file's, which may be the database."""
+    log = LogWriter(tmp_path / "run.log", limit=10, keep=2)
+    (tmp_path / "run.log.1").mkdir()
+    (tmp_path / "run.log.1" / "in the way").touch()
+    with pytest.raises(OSError, match="directory"):
+        log.write(b"line 1\nline 2\n")
+    with (tmp_path / "other").open("wb"):
+        with pytest.raises(OSError, match="directory"):
+            log.write(b"line 3\n")
+        shutil.rmtree(tmp_path / "run.log.1")
+        log.write(b"line 4\n")
+        log.close()
+    assert (tmp_path / "other").read_bytes() == b""
+    assert everything(tmp_path / "run.log").endswith(b"line 4\n")
 
 
 @pytest.mark.parametrize("size", [1, 13, 64, 1000, 100_000])
