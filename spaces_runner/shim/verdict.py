@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from spaces_runner.errors import AppExited, CrashLoop, NeverReady, PortTaken, ScriptFailed, ShareFailed
 from spaces_runner.shim.app import Exit
 from spaces_runner.types import ErrorInfo, Finding, LaunchPlan, Severity, Stage
@@ -147,6 +149,11 @@ def _ended(plan: LaunchPlan, how: Exit) -> str:
         return _CONTAINER_ENDED.get(how.code, "The cause is the app's own: its log has the rest.")
     if how.code == 0:
         return "The script ended without serving. Is app_file the right one? Does it want arguments, after --?"
+    if how.signal == signal.SIGKILL:
+        return (
+            "Somebody killed it, most often the kernel because the memory was used up; dmesg tells. Free some, or give "
+            "it less to do."
+        )
     return "The cause is the app's own: its log has the rest. Does its page on the Hub run? Then compare --python."
 
 
