@@ -179,10 +179,13 @@ def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ..
     author names the index that has it, and uv would not look there.
     """
     chosen = (*options(question, shop), *extra)
+    backend = (*chosen, "--torch-backend", "auto")
     retries = {} if NVIDIA.exists() else {"UV_HTTP_RETRIES": "0"}  # without a GPU, any build of torch will do
-    answer = compile_lock(question.lines, (*chosen, "--torch-backend", "auto"), replace(uv, variables=retries))
-    text = answer.outcome.text
-    missed = bool(_TORCH_INDEX.search(text) and _NO_INDEX.search(text))
+    answer = compile_lock(question.lines, backend, replace(uv, variables=retries))
+    missed = _missed_torch(answer)
+    if retries and answer.network_failed and not missed:  # any other index is asked as often as always
+        answer = compile_lock(question.lines, backend, uv)
+        missed = _missed_torch(answer)
     if answer.ok or not (missed or any(map(_PINS_BUILD.match, question.lines))):
         return answer
     if missed:
@@ -193,6 +196,11 @@ def _with_torch(question: Question, shop: Workshop, uv: Uv, extra: tuple[str, ..
     if not missed and not plain.ok:
         return answer
     return replace(plain, torch_missed=missed)
+
+
+def _missed_torch(answer: Answer) -> bool:
+    """Whether it is the index of torch's builds that could not be reached."""
+    return answer.network_failed and bool(_TORCH_INDEX.search(answer.outcome.text))
 
 
 def _sorting_out(tell: LineSink, undated: set[str]) -> LineSink:

@@ -27,6 +27,7 @@ from spaces_runner.types import Confinement, Fence, User
 RESOLVE_TIMEOUT_S = 900.0
 INSTALL_TIMEOUT_S = 3600.0
 PIPE_TIMEOUT_S = 10.0
+HTTP_TIMEOUT_S = 30  # uv's own, for an index that says nothing
 MAX_STDOUT = 32 * 1024**2  # a lock of a thousand packages is under 2 MB
 MAX_LINES = 2000  # of standard error that are kept for an error message
 
@@ -197,6 +198,7 @@ def environment(settings: Settings, room: Room) -> dict[str, str]:
         "NO_COLOR": "1",
         "UV_LINK_MODE": "hardlink",
         "UV_HTTP_RETRIES": "2",
+        "UV_HTTP_TIMEOUT": str(min(HTTP_TIMEOUT_S, settings.network_stall_s)),
         # As pip does: an index that a requirements file adds does not hide the newer versions of the others.
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "GIT_TERMINAL_PROMPT": "0",
