@@ -10,7 +10,7 @@ import torch
 
 from app.inference import catalog, prompts
 from app.inference.catalog import Preset
-from app.inference.errors import OutOfMemory
+from app.inference.errors import NoRoom
 from app.inference.pool import Options, Pool
 from app.inference.pool.local import tools
 from app.inference.types import Delta, GenerateRequest, Message, Role, SamplingParams
@@ -72,7 +72,7 @@ async def refused_then_answered() -> None:
     pool = Pool((CARDS[MODEL],), replace(tools("cpu"), ledger=card), Options(tick_s=0.05, patience_s=5))
     await pool.start()
     try:
-        with pytest.raises(OutOfMemory) as told:
+        with pytest.raises(NoRoom) as told:
             await answer(pool, "refused")
         assert told.value.hint
         assert card.held == 0

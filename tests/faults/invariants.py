@@ -21,7 +21,7 @@ from spaces_runner import control, core, looking
 from spaces_runner.process import all_processes, listeners
 from spaces_runner.store import USER_SLOTS, Store
 from spaces_runner.types import RefKind, Stage
-from tests.faults.census import at_work, described, expected, family, orphans
+from tests.faults.census import at_work, described, expected, family, orphans, words
 from tests.faults.world import World
 
 SETTLED_S = 5.0  # after a fault is over, until nothing is left of it
@@ -123,20 +123,25 @@ def small_shims(world: World) -> None:
 def secrets_kept(world: World) -> None:
     """No planted secret in a file but the one that is for it, nor in what any process says of itself.
 
-    The Space that was given its secret has it in its environment, which only itself and root can read.
+    The Space that was given its secret has it in its environment, which only itself and root can read, and so has the
+    core the token: it is the owner's own program.
     """
     for planted in (world.secret, world.token):
         where = [path for path in files_with(planted, world.home) if Path(path).parent != world.settings.secrets_dir]
         assert not where, f"a secret is in {where}"
-    apps = {member for run in at_work(world.settings) for member in family(run)} - {
-        run.shim.pid for run in at_work(world.settings) if run.shim
-    }
+    knowing = {kind: members(world, kind) for kind in (RefKind.HUB, RefKind.CORE)}
     for pid, text in said_by_processes():
-        assert world.token.encode() not in text, f"the token is told by {pid}"
-        assert pid in apps or world.secret.encode() not in text, f"the secret is told by {pid}"
+        assert pid in knowing[RefKind.CORE] or world.token.encode() not in text, f"the token is told by {words(pid)}"
+        assert pid in knowing[RefKind.HUB] or world.secret.encode() not in text, f"the secret is told by {words(pid)}"
 
 
 # How it is looked at
+
+
+def members(world: World, kind: RefKind) -> set[int]:
+    """The processes of Spaces, or of the core, without their shims."""
+    runs = [run for run in at_work(world.settings) if run.space.ref.kind is kind]
+    return {pid for run in runs if run.shim for pid in family(run) - {run.shim.pid}}
 
 
 def answers(url: str | None) -> bool:

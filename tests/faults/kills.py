@@ -17,13 +17,13 @@ from tests.support.hub_faults import Fault
 CUT = 600  # bytes of a body, after which a transfer is silent
 
 
-def held_in(step: Step, world: World) -> str:
+def held_in(step: Step, world: World, name: str = "o/app") -> str:
     """A Space whose build does not get past `step` until it is let."""
-    world.publish(data="large" * 1000, lfs=("data",))
+    world.publish(name=name, data="large" * 1000, lfs=("data",))
     route = {Step.CLONE: "git-pack", Step.LFS: "lfs-object", Step.ENVIRONMENT: "wheel"}[step]
     fault = Fault(route=route, times=99, stall_after=CUT, stall_s=5.0)
     (world.index if step is Step.ENVIRONMENT else world.hub).misbehave(fault)
-    space_id = world.start()
+    space_id = world.start(name)
     world.until_step(space_id, step)
     time.sleep(world.random.uniform(0.0, 0.8))  # somewhere in it
     return space_id

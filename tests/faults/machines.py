@@ -6,25 +6,21 @@ import signal
 import sqlite3
 from contextlib import closing
 
-from spaces_runner.process import all_processes, identify
+from spaces_runner.process import identify
 from spaces_runner.types import Stage, Step
 from tests.faults.census import at_work, family
 from tests.faults.kills import held_in
 from tests.faults.world import World, wait
 
 
-def shut_down_running(world: World) -> None:
-    space_id = world.launch()
+def shut_down(world: World) -> None:
+    """One serves, and one is being built."""
+    serving = world.launch()
+    building = held_in(world.random.choice((Step.CLONE, Step.LFS, Step.ENVIRONMENT)), world, "o/other")
     everybody(world, signal.SIGTERM)
-    assert world.look(space_id) is Stage.STOPPED
-    world.is_started_again(space_id)
-
-
-def shut_down_building(world: World) -> None:
-    space_id = held_in(world.random.choice((Step.CLONE, Step.LFS, Step.ENVIRONMENT)), world)
-    everybody(world, signal.SIGTERM)
-    assert not world.look(space_id).active
-    world.is_started_again(space_id)
+    for space_id in (serving, building):
+        assert world.look(space_id) is Stage.STOPPED
+        world.is_started_again(space_id)
 
 
 def power_cut(world: World) -> None:
@@ -46,6 +42,4 @@ def everybody(world: World, number: int) -> None:
     all_of_them = [found for pid in pids if (found := identify(pid))]
     for one in all_of_them:
         one.signal(number)
-    there = {process.pid for process in all_processes()}
-    assert there
     wait(lambda: not any(one.alive for one in all_of_them), "somebody does not end", 15)

@@ -32,7 +32,7 @@ def install_dropped(world: World) -> None:
 
 
 def install_stalled(world: World) -> None:
-    fails(world, Fault(route=INSTALL[1], stall_after=MIDDLE, stall_s=10.0))
+    fails(world, Fault(route=INSTALL[1], stall_after=MIDDLE, stall_s=4.0))
 
 
 def install_refused_429(world: World) -> None:
@@ -58,7 +58,7 @@ def fails(world: World, fault: Fault) -> None:
     space_id = world.start()
     status = world.until(space_id, Stage.BUILD_ERROR, timeout=40).status
     assert status.error is not None
-    assert status.error.code in ("network_failed", "unresolvable", "install_failed"), status.error
+    assert status.error.code in ("network_failed", "unresolvable", "build_failed"), status.error
     assert status.error.hint
     assert not world.settings.space(space_id).app.exists() or fault.route in INSTALL
     world.is_started_again(space_id)

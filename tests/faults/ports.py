@@ -32,17 +32,14 @@ def squatted(url: str | None) -> Iterator[int]:
         yield port
 
 
-def while_stopped(world: World) -> None:
+def squatted_twice(world: World) -> None:
+    """While it is stopped, and between two lives of its app."""
     space_id = world.launch()
     url = world.run(space_id).status.local_url
     world.stop(space_id)
     with squatted(url):
-        assert world.is_started_again(space_id).status.local_url != url
-
-
-def between_lives(world: World) -> None:
-    space_id = world.launch()
-    before = world.run(space_id)
+        before = world.is_started_again(space_id)
+    assert before.status.local_url != url
     killed(before.app)
     with squatted(before.status.local_url):
         world.until(space_id, Stage.APP_STARTING, timeout=2)

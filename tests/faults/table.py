@@ -68,7 +68,7 @@ BY_KIND: dict[str, tuple[Callable[[World], None], ...]] = {
     ),
     "object": (objects.corrupt, objects.short, objects.lying),
     "crash": (crashes.loop,),
-    "port": (ports.while_stopped, ports.between_lives),
+    "port": (ports.squatted_twice,),
     "gpu": (
         cards.out_of_memory_in_a_space_on_a_pretended_card,
         cards.out_of_memory_in_the_core_on_a_pretended_card,
@@ -77,9 +77,9 @@ BY_KIND: dict[str, tuple[Callable[[World], None], ...]] = {
     "memory": (families.out_of_memory,),
     "family": (families.nasty,),
     "tunnel": (tunnels.client_killed,),
-    "clock": (states.clock_ahead, states.clock_back),
+    "clock": (states.clock_jumps,),
     "state": (states.descriptors, states.read_only, states.corrupt_database),
     "client": (cores.left_in_the_middle,),
-    "machine": (machines.shut_down_running, machines.shut_down_building, machines.power_cut),
+    "machine": (machines.shut_down, machines.power_cut),
 }
 FAULTS = tuple(Named(kind=kind, inject=inject) for kind, faults in BY_KIND.items() for inject in faults)
