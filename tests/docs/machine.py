@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import ROOT
@@ -59,7 +59,6 @@ class Shell:
     cwd: Path
     environ: dict[str, str]
     kept: Path  # a directory for what one command leaves to the next
-    said: list[str] = field(default_factory=list)
 
     def type(self, command: str) -> str:
         """Run it to its end. Returns what it printed; raises Failed where it fails."""
