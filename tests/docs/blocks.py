@@ -1,10 +1,11 @@
-"""The fenced blocks of the documentation, and the commands in those of language `sh`. Pure but for reading the pages.
+"""The fenced blocks of the documentation, and the commands in them. Pure but for reading the pages and asking bash.
 
-`sh`      typed as it stands, in order, page by page
-`python`  compiled; on pages for people it runs after the commands before it
-`toml`    read by the loader that it is meant for
-`text`    what programs print, and whatever nobody types
-`bash`    lines for a core that answers at $CORE: tests/integration/inference/test_server_docs.py runs them
+`sh`, `bash`  typed as they stand, in order, page by page
+`python`      compiled; on pages for people it runs after the commands before it
+`toml`        read by the loader that it is meant for
+`text`        what programs print, and whatever nobody types
+
+The lines of docs/reference/http-api.md want a core and keys: tests of their own run them (`HAVE_TESTS`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LANGUAGES = frozenset({"sh", "python", "toml", "text", "bash"})
+TYPED = frozenset({"sh", "bash"})
+LANGUAGES = TYPED | {"python", "toml", "text"}
+HAVE_TESTS = frozenset({"docs/reference/http-api.md"})
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,17 +36,21 @@ class Block:
     def place(self) -> str:
         return f"{self.page}:{self.line}"
 
+    @property
+    def is_typed(self) -> bool:
+        return self.language in TYPED and self.page not in HAVE_TESTS
+
 
 def pages() -> tuple[Path, ...]:
     """The pages that tell people what to do, as a new user meets them."""
     return (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md")
 
 
-def blocks(page: Path, language: str | None = None) -> list[Block]:
-    """The blocks of a page, those of one language where it is said."""
+def blocks(page: Path, *languages: str) -> list[Block]:
+    """The blocks of a page, those of some languages where they are said."""
     text = page.read_text(encoding="utf-8")
     found = [_block(page, text, match) for match in _FENCE.finditer(text)]
-    return [block for block in found if language in (None, block.language)]
+    return [block for block in found if not languages or block.language in languages]
 
 
 def _block(page: Path, text: str, match: re.Match[str]) -> Block:

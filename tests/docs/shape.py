@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import subprocess
+import sys
+from functools import cache
 
 import typer.main
 from typer.exceptions import TyperException
@@ -24,6 +28,8 @@ def check(command: str) -> None:
     elif name.startswith(("scripts/", ".ci/")):
         if not (ROOT / name).is_file() or not (ROOT / name).stat().st_mode & 0o100:
             raise Misspelt(f"{name} is no program.")
+    elif name == "docker":
+        _check_in_container(arguments)
     elif name not in FOREIGN:
         raise Misspelt(f"{name} is none of our programs, and not known to be another's.")
 
@@ -42,3 +48,21 @@ def _parse(arguments: list[str]) -> None:
         command.make_context(path, list(rest))
     except TyperException as error:
         raise Misspelt(f"{path}: {error}") from error
+
+
+def _check_in_container(arguments: list[str]) -> None:
+    """What Docker is to start there: a program of ours, or our image with options of the page."""
+    if "spaces-runner" not in arguments or arguments[0] == "build":
+        return
+    program, *options = arguments[arguments.index("spaces-runner") :]
+    if arguments[0] == "exec":
+        check(shlex.join([program, *options]))
+    elif unknown := [word for word in options if word.startswith("--") and word not in _page_options()]:
+        raise Misspelt(f"python -m app has no option {unknown[0]}.")
+
+
+@cache
+def _page_options() -> frozenset[str]:
+    command = [sys.executable, "-m", "app", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60).stdout
+    return frozenset(re.findall(r"--[a-z-]+", told))

@@ -30,12 +30,11 @@ from tests.support.hub import serve_hub
 from tests.support.share import Share
 
 PAGES = pages()
-STORIES = tuple(page for page in PAGES if any(block.language == "sh" for block in blocks(page)))
-COMMANDS = tuple(command for page in PAGES for block in blocks(page, "sh") for command in commands(block))
+STORIES = tuple(page for page in PAGES if any(block.is_typed for block in blocks(page)))
+COMMANDS = tuple(command for page in PAGES for block in blocks(page) if block.is_typed for command in commands(block))
 HELLO = 'import gradio as gr\n\ngr.Interface(lambda name: f"Hello {name}!", "text", "text").launch()\n'
 SDK = "---\ntitle: Hello world\nsdk: gradio\nsdk_version: 6.31.0\n---\n"
 DATA = ROOT / "spaces_runner" / "data"
-PLACES = {"<this repository>": str(ROOT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,10 @@ class Desk:
     clone: Path
     settings: Settings
     environ: dict[str, str]
+
+    def at_hand(self, command: str) -> str:
+        """The command with what a user fills in, or has on another machine, put in its place."""
+        return command.replace("<this repository>", str(ROOT)).replace("/workspace/spaces-runner", self.settings.home)
 
     def shell(self, page: Path, kept: Path) -> Shell:
         """The README begins beside the clone that it is about to make; the other pages in the one it made."""
@@ -84,24 +87,21 @@ def desk(machine_settings: Settings, share: Share) -> Iterator[Desk]:
 def test_its_commands_work(desk: Desk, page: Path, tmp_path: Path) -> None:
     shell = desk.shell(page, tmp_path)
     for block in blocks(page):
-        if block.language == "sh":
+        if block.is_typed:
             for command in commands(block):
-                _type(shell, command)
+                _type(shell, desk.at_hand(command.text))
         elif block.language == "python" and _for_people(page):
             shell.run_python(block.text)
 
 
-def _type(shell: Shell, command: Block) -> None:
-    text = command.text
-    for name, value in PLACES.items():
-        text = text.replace(name, value)
-    if elsewhere(text):
-        shape.check(text)
-    elif row := stays(text):
-        shell.type_until(text, row)
+def _type(shell: Shell, command: str) -> None:
+    if elsewhere(command):
+        shape.check(command)
+    elif row := stays(command):
+        shell.type_until(command, row)
     else:
-        shell.type(text)
-        if text.startswith("git clone"):
+        shell.type(command)
+        if command.startswith("git clone"):
             machine.furnish(shell.cwd)
 
 
@@ -138,6 +138,8 @@ def test_what_cannot_run_here_is_still_in_the_pages_and_stands_for_its_reason() 
         "spaces-runner core start --thraeds 2",
         "scripts/bnech core",
         "spaces-runnner ps",
+        "docker exec -it CONTAINER spaces-runner pss",
+        "docker run --gpus all spaces-runner --shared",
     ],
 )
 def test_a_misspelt_command_is_found(command: str) -> None:
