@@ -43,6 +43,7 @@
     │   └── AmbiguousSpace                      several are called so
     ├── SpaceBusy                CONFIG_ERROR   it runs, so this cannot be done to it
     └── StateError               CONFIG_ERROR   the state database cannot be read or written
+        ├── StateFull                           its disk has no room left
         └── StateTooNew                         a newer version of this software wrote it
 
 Every error names a stage, says what happened in one sentence, what to do next in `hint`, and carries the log lines
@@ -283,6 +284,10 @@ class SpaceBusy(RunnerError):
 class StateError(RunnerError):
     code = "state_unreadable"
     stage = Stage.CONFIG_ERROR
+
+
+class StateFull(StateError):
+    code = "state_full"
 
 
 class StateTooNew(StateError):

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from spaces_runner import secrets
-from spaces_runner.errors import ShareFailed
+from spaces_runner.errors import ShareFailed, StateError
 from spaces_runner.job import Job
 from spaces_runner.ports import PortBlock, is_free
 from spaces_runner.process import listening_ports
@@ -22,6 +22,7 @@ from spaces_runner.store import Store
 from spaces_runner.types import LaunchPlan
 
 REPORT_GRACE_S = 1.0  # a port that answers may still be about to be reported, with a link
+DATABASE_EVERY_S = 2.0  # it is looked for so often
 LINK_GRACE_S = 30.0  # ... and a link may take a while
 
 
@@ -85,8 +86,10 @@ class Attempt:
         return Outcome.READY
 
     def until_exit(self) -> None:
-        while not self._wait(None):
-            pass
+        """Raises StateError where the state database was moved away: no face would find the Space, to stop it."""
+        while not self._wait(DATABASE_EVERY_S):
+            if not self._store.stands():
+                raise StateError("The state database is another one now, which does not know this Space.")
 
     def listening(self) -> tuple[int, ...]:
         """The ports that the family listens on."""
@@ -102,7 +105,7 @@ class Attempt:
             self._journal.found(verdict.survivors(tuple(member.pid for member in left)))
         if ended.container is not None and not ended.removed:
             self._journal.found(verdict.container_left(ended.container.name))
-        self._store.release_ports(self._job.run_id)
+        self._journal.patiently(lambda: self._store.release_ports(self._job.run_id))
         if ended.identity in left:
             return None
         how = ended.exit()

@@ -55,6 +55,12 @@ class Inbox:
         while (left := deadline - time.monotonic()) > 0:
             self.wait(timeout=left)
 
+    def pause(self, seconds: float) -> None:
+        """Wait that long, leaving what comes for later: for whoever is in the middle of something. Raises StopAsked."""
+        if self._stop and not self._closed:
+            raise StopAsked
+        time.sleep(seconds)
+
     def ask_stop(self) -> None:
         self._stop = True
         self._wake()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import time
+from collections.abc import Callable
 from typing import Any
 
+from spaces_runner.errors import StateFull
 from spaces_runner.process import Identity
 from spaces_runner.store import Store
 from spaces_runner.types import (
@@ -22,12 +25,18 @@ from spaces_runner.types import (
     StepStarted,
 )
 
+ROOM_EVERY_S = 0.5  # a full disk is looked at so often
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+
 
 class Journal:
-    """One run's. Only the shim's main thread writes."""
+    """One run's. Only the shim's main thread writes.
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store, self._run_id = store, run_id
+    A full disk ends no run: what is to be written down waits until there is room, `pause` seconds at a time.
+    """
+
+    def __init__(self, store: Store, run_id: str, pause: Callable[[float], None]) -> None:
+        self._store, self._run_id, self._pause = store, run_id, pause
         self._findings: list[Finding] = []
         self._error: ErrorInfo | None = None
         self._share_url: str | None = None
@@ -52,7 +61,7 @@ class Journal:
             changes["findings"] = self._findings
         elif isinstance(event, Failed):
             self._error = changes["error"] = event.error
-        self._store.record(self._run_id, event, changes)
+        self._record(event, changes)
 
     def found(self, finding: Finding) -> None:
         self.note(Found(at=time.time(), finding=finding))
@@ -66,7 +75,7 @@ class Journal:
 
     def change(self, **changes: Any) -> None:
         """Columns of the run's row, without an event."""
-        self._store.update(self._run_id, changes)
+        self.patiently(lambda: self._store.update(self._run_id, changes))
 
     def planned(self, plan: LaunchPlan) -> None:
         """What the plan tells, which is what `restart` and the faces need later."""
@@ -97,7 +106,7 @@ class Journal:
     def exited(self, code: int | None, signal: int | None) -> None:
         """The app ended. The exit code of one that a signal ended is that of a shell: 128 and the signal."""
         shown = code if signal is None else 128 + signal
-        self._store.record(self._run_id, Exited(at=time.time(), code=code, signal=signal), {"exit_code": shown})
+        self._record(Exited(at=time.time(), code=code, signal=signal), {"exit_code": shown})
 
     def failed(self, error: ErrorInfo) -> None:
         """The run ended in an error. One that the pipeline has said itself is not said again."""
@@ -112,4 +121,19 @@ class Journal:
     def _enter(self, stage: Stage, changes: dict[str, Any]) -> None:
         self.stage = stage
         event = StageChanged(at=time.time(), stage=stage, local_url=self._local_url, share_url=self._share_url)
-        self._store.record(self._run_id, event, {"stage": stage, **changes})
+        self._record(event, {"stage": stage, **changes})
+
+    def patiently(self, write: Callable[[], None]) -> None:
+        """Have `write` done, once its disk has room for it."""
+        while True:
+            try:
+                return write()
+            except StateFull:
+                self._pause(ROOM_EVERY_S)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                self._pause(ROOM_EVERY_S)
+
+    def _record(self, event: Event, changes: dict[str, Any]) -> None:
+        self.patiently(lambda: self._store.record(self._run_id, event, changes))

@@ -27,18 +27,21 @@ class Pump:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        lost: OSError | None = None
         try:
             while chunk := os.read(self._reader, PIPE_BYTES):
-                self._log.write(chunk)
-        except OSError as error:  # the disk is full: the app goes on, its output is lost
-            self._lose(error)
+                lost = self._put(chunk, lost)
         finally:
             os.close(self._reader)
             with suppress(OSError):
                 self._log.close()
 
-    def _lose(self, error: OSError) -> None:
-        with suppress(OSError):
-            self._log.write(f"\nThe log ends here: {error.strerror}\n".encode())
-        while os.read(self._reader, PIPE_BYTES):
-            pass
+    def _put(self, chunk: bytes, lost: OSError | None) -> OSError | None:
+        """Log it, after a word on what was `lost` before it. Returns why it was lost, too: the app goes on."""
+        try:
+            if lost is not None:
+                self._log.write(f"\nThe log has a gap here: {lost.strerror}\n".encode())
+            self._log.write(chunk)
+        except OSError as error:
+            return error
+        return None

@@ -60,8 +60,8 @@ class Supervisor:
         self._backoff = backoff or Backoff()
         self._dirs = job.settings.space(job.space_id)
         self._store = Store(self._job.settings)
-        self._journal = Journal(self._store, job.run_id)
         self._inbox = Inbox()
+        self._journal = Journal(self._store, job.run_id, self._inbox.pause)
         self._attempt: Attempt | None = None
         become_subreaper()
         me = identify(os.getpid())
@@ -118,9 +118,13 @@ class Supervisor:
             self._journal.found(verdict.crashed(how, pause, lines))
             self._journal.starting(restarts + 1)
             self._inbox.sleep(pause)
-            with self._dirs.run_log.open("ab") as log:  # nobody else writes it now: the app's writer is closed
-                log.write(f"{verdict.NEXT_LIFE} {restarts + 1}\n".encode())
+            self._journal.patiently(lambda: self._tell_next_life(restarts + 1))  # noqa: B023  # it is over when this returns
         raise AssertionError("count() has no end")
+
+    def _tell_next_life(self, restarts: int) -> None:
+        """Nobody else writes the log now: the app's writer is closed."""
+        with self._dirs.run_log.open("ab") as log:
+            log.write(f"{verdict.NEXT_LIFE} {restarts}\n".encode())
 
     def _once(self, plan: LaunchPlan, restarts: int) -> tuple[Outcome, float, tuple[int, ...], Exit]:
         """One start to its end: whether it got ready, for how many seconds, what it listened on, how it ended."""

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spaces_runner.errors import StateError, StateTooNew
+from spaces_runner.errors import StateError, StateFull, StateTooNew
 from spaces_runner.settings import Settings
 from spaces_runner.store.connections import Connections, identity
 
@@ -63,6 +63,13 @@ class Database:
         """
         with self._errors():
             self._prepare()
+
+    def stands(self) -> bool:
+        """Whether the file that was opened is where it was: neither moved away nor replaced."""
+        try:
+            return self._connections is None or self._connections.file == identity(self._settings.database)
+        except OSError:
+            return False
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -141,7 +148,8 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise StateError(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
+            kind = StateFull if _is_full(error) else StateError
+            raise kind(f"The state database {database} cannot be used: {error}.", hint=_advice(error)) from error
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise StateError(
                 f"The state directory {database.parent} cannot be used: {error.strerror}.",
@@ -149,9 +157,13 @@ class Database:
             ) from error
 
 
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # Python's own errors have none
+
+
 def _advice(error: sqlite3.DatabaseError) -> str:
     if "locked" in str(error):
         return "Another program holds it for long. Try again; SPACES_RUNNER_HOME must be on a local disk."
-    if "full" in str(error):
+    if _is_full(error):
         return "Free some disk space: spaces-runner prune removes what no Space uses."
     return "Stop what runs, move the file away and start again; Spaces then have to be pasted anew."

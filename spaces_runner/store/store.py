@@ -62,6 +62,10 @@ class Store:
         """As opening it again, for much less: its file is there and of this version. Raises StateError."""
         self._database.check()
 
+    def stands(self) -> bool:
+        """Whether what this store opened is still what others open."""
+        return self._database.stands()
+
     # Spaces
 
     def admit(self, ref: SpaceRef, options: RunOptions, name: str | None = None) -> Admission:
