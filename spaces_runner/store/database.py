@@ -158,12 +158,23 @@ class Database:
 
 
 def _is_full(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # Python's own errors have none
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:
+    """Only of a file that is broken, or none of ours, is it said that it is to go."""
     if "locked" in str(error):
         return "Another program holds it for long. Try again; SPACES_RUNNER_HOME must be on a local disk."
     if _is_full(error):
         return "Free some disk space: spaces-runner prune removes what no Space uses."
+    if _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return "Its directory must be writable: is its disk mounted read-only? SPACES_RUNNER_HOME names another one."
+    if _code(error) == sqlite3.SQLITE_IOERR:
+        return "Its disk does not read or write: dmesg tells more. SPACES_RUNNER_HOME names another directory."
     return "Stop what runs, move the file away and start again; Spaces then have to be pasted anew."
+
+
+def _code(error: sqlite3.DatabaseError) -> int | None:
+    """The kind of SQLite's error (https://www.sqlite.org/rescode.html); Python's own errors have none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
