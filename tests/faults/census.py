@@ -8,13 +8,13 @@ from pathlib import Path
 
 from spaces_runner.process import Identity, all_processes, identify
 from spaces_runner.settings import Settings
-from spaces_runner.store import USER_SLOTS, Store
+from spaces_runner.store import USER_SLOTS, opened
 from spaces_runner.store.records import Run
 from spaces_runner.variables import MARK
 
 
 def at_work(settings: Settings) -> list[Run]:
-    return [run for run in Store(settings).runs() if run.status.stage.active]
+    return [run for run in opened(settings).runs() if run.status.stage.active]
 
 
 def family(run: Run) -> set[int]:

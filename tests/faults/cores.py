@@ -63,13 +63,16 @@ def capital(status: CoreStatus) -> str:
 
 def listen(status: CoreStatus, patience_s: float, begun: threading.Event) -> None:
     """Ask for a long answer, hear some of it, and vanish: the connection is cut, without a word."""
-    with suppress(httpx.TransportError), at(status) as client:
-        with client.stream("POST", "/v1/completions", json=LONG) as answer:
-            deadline = time.monotonic() + patience_s
-            for _ in answer.iter_raw():
-                begun.set()
-                if time.monotonic() > deadline:
-                    return
+    with (
+        suppress(httpx.TransportError),
+        at(status) as client,
+        client.stream("POST", "/v1/completions", json=LONG) as answer,
+    ):
+        deadline = time.monotonic() + patience_s
+        for _ in answer.iter_raw():
+            begun.set()
+            if time.monotonic() > deadline:
+                return
 
 
 def killed_while_it_answers(world: World) -> None:
@@ -85,7 +88,7 @@ def killed_while_it_answers(world: World) -> None:
     killed = time.monotonic()
     listener.join(5)
     assert not listener.is_alive(), "who listens is told that it is over"
-    wait(lambda: told(world).pid != before.pid, "its end is not noticed", 1.0)
+    wait(lambda: (told(world).stage, told(world).pid) != (before.stage, before.pid), "its end is not noticed", 1.0)
     wait(lambda: told(world).stage is Stage.RUNNING, "it does not answer again", RECOVERED_S * 3)
     after = told(world)
     print(f"answered again after {time.monotonic() - killed:.1f} s")

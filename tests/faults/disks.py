@@ -58,9 +58,10 @@ def building(world: World, step: Step) -> None:
 
 
 def running(world: World) -> None:
-    """It serves all the while. Its log has a gap; its end, which nobody could write down, is told once there is room."""
+    """It serves all the while, and its log has a gap. Its end, which nobody could write down, is told in the end."""
     space_id = world.launch(CHATTY)
-    url = world.run(space_id).status.local_url
+    before = world.run(space_id)
+    url = before.status.local_url
     with full(world):
         for _ in range(200):
             assert get(f"{url}talk") == "ok"
@@ -70,6 +71,7 @@ def running(world: World) -> None:
         time.sleep(1.5)
         with suppress(StateError):
             world.look(space_id)
+    world.noticed(space_id, before)
     after = world.recovers(space_id)
     assert after.status.restarts == 1
     assert any("started with" in line for line in world.log(space_id)), "the log goes on"

@@ -1,6 +1,6 @@
 """A package index on loopback that misbehaves on request. Its wheels are real and all but empty.
 
-So a Space of the Gradio SDK is resolved and installed by the real uv within a second, and is whatever program one likes.
+So a Space of the Gradio SDK is resolved and installed by the real uv within a second, whatever program it is.
 """
 
 from __future__ import annotations

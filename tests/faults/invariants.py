@@ -19,7 +19,7 @@ import httpx
 
 from spaces_runner import control, core, looking
 from spaces_runner.process import all_processes, listeners
-from spaces_runner.store import USER_SLOTS, Store
+from spaces_runner.store import USER_SLOTS, opened
 from spaces_runner.types import RefKind, Stage
 from tests.faults.census import at_work, described, expected, family, orphans, words
 from tests.faults.world import World
@@ -53,7 +53,7 @@ def hold(world: World) -> None:
 
 def adopted(world: World) -> None:
     """A face that has just been started finds what runs, lets it run, and tells what is so."""
-    runs = [run for run in Store(world.settings).runs() if run.space.ref.kind is not RefKind.CORE]
+    runs = [run for run in opened(world.settings).runs() if run.space.ref.kind is not RefKind.CORE]
     before = {run.space.id: run for run in runs if run.status.stage is Stage.RUNNING}
     told = {row["id"]: row["stage"] for row in world.cli.data("ps")}
     assert set(told) == set(world.acknowledged)
@@ -67,21 +67,21 @@ def acknowledged(world: World) -> None:
     """Every Space that the owner was told of is there, as it was asked for, in a database that is sound."""
     with closing(sqlite3.connect(f"file:{world.settings.database}?mode=ro", uri=True)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    spaces = {space.id: space for space in Store(world.settings).spaces() if space.ref.kind is not RefKind.CORE}
+    spaces = {space.id: space for space in opened(world.settings).spaces() if space.ref.kind is not RefKind.CORE}
     assert set(spaces) == set(world.acknowledged)
     for space_id, told in world.acknowledged.items():
         space = spaces[space_id]
         assert (space.ref, space.options) == (told.ref, told.options)
         assert world.kept_secrets(space_id) == told.secrets
-    for run in Store(world.settings).runs():
-        numbers = [number for number, _ in Store(world.settings).events(run.id)]
+    for run in opened(world.settings).runs():
+        numbers = [number for number, _ in opened(world.settings).events(run.id)]
         assert numbers == sorted(set(numbers))
 
 
 def true_stages(world: World) -> None:
     """RUNNING answers, what is at work is watched over, and of what has ended nobody is left."""
     looking.sweep(world.settings)
-    for run in Store(world.settings).runs():
+    for run in opened(world.settings).runs():
         stage = run.status.stage
         if not stage.active:
             assert run.status.ended_at is not None

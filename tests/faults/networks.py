@@ -1,4 +1,4 @@
-"""A network that fails while a Space is fetched or installed: for a moment, which nobody notices, or until it is mended."""
+"""A network that fails while a Space is fetched or installed: for a moment, which goes unnoticed, or for long."""
 
 from __future__ import annotations
 

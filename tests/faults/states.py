@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from spaces_runner import looking
-from spaces_runner.store import Store, opened
+from spaces_runner.store import opened
 from spaces_runner.types import RefKind, RunOptions, SpaceRef, Stage
 from tests.faults.kills import killed
 from tests.faults.world import World, get, wait
@@ -20,14 +20,14 @@ HOUR_S = 3600.0
 
 
 def clock_jumps(world: World) -> None:
-    """The machine's clock is set, forth and back. To the runner that is as if all that it wrote down were older, or newer.
+    """The machine's clock is set, forth and back. To the runner all that it wrote down is older then, or newer.
 
     Waits are measured by another clock, which does not jump. Setting this machine's clock would disturb all on it.
     """
     running = world.launch()
     before = world.run(running)
     for sign in (1, -1):
-        lost = Store(world.settings).admit(SpaceRef(kind=RefKind.DIRECTORY, source=f"/lost{sign}"), RunOptions())
+        lost = opened(world.settings).admit(SpaceRef(kind=RefKind.DIRECTORY, source=f"/lost{sign}"), RunOptions())
         world.acknowledge(lost)  # and the face that was told of it died
         shift(world, sign * world.random.uniform(1, 48) * HOUR_S)
         after = world.run(running)

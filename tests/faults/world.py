@@ -19,7 +19,7 @@ from spaces_runner import control, looking, secrets, stopping
 from spaces_runner.process import Identity
 from spaces_runner.ref import parse
 from spaces_runner.settings import Settings
-from spaces_runner.store import Store
+from spaces_runner.store import opened
 from spaces_runner.store.records import Admission, Run
 from spaces_runner.types import RunOptions, SpaceRef, Stage, Step
 from tests.faults import programs
@@ -107,7 +107,7 @@ class World:
 
     def run(self, space_id: str) -> Run:
         """As the store has it: nothing is swept."""
-        return Store(self.settings).run(space_id)
+        return opened(self.settings).run(space_id)
 
     def look(self, space_id: str) -> Stage:
         """As a face is told."""
