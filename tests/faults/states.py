@@ -33,8 +33,12 @@ def clock_jumps(world: World) -> None:
         after = world.run(running)
         assert looking.status(running, world.settings).stage is Stage.RUNNING
         assert (after.app, after.shim) == (before.app, before.shim)
-        wait(lambda lost=lost: not world.look(lost.space.id).active, "nobody watches over a run, and it stays as it is")
+        ends(world, lost.space.id)
     world.is_started_again(running)
+
+
+def ends(world: World, space_id: str) -> None:
+    wait(lambda: not world.look(space_id).active, "nobody watches over a run, and it stays as it is")
 
 
 def shift(world: World, jump_s: float) -> None:
