@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
+from spaces_runner.checkout import listing
 from spaces_runner.checkout.git_command import GitCommand, Origin
 from spaces_runner.checkout.objects import Objects
 from spaces_runner.checkout.tree import Entry
@@ -138,9 +139,8 @@ class Mirror:
         return fetched
 
     def entries(self, sha: str) -> list[Entry]:
-        """Every file of the commit, subdirectories included, in git's order."""
-        listing = self.command.ask("ls-tree", "-r", "-z", "--long", "--full-tree", sha)
-        return [_entry(line) for line in listing.split(b"\0") if line]
+        """Every file of the commit, subdirectories included, in git's order. Raises UnsafeTree for too many."""
+        return listing.entries(self.command.open, sha)
 
     def read(self, blob: str) -> bytes:
         """A blob's content, whole."""
@@ -274,15 +274,3 @@ def _directory_name(url: str) -> str:
     """Readable, and another one for every origin."""
     path = re.sub(r"[^A-Za-z0-9_.-]+", "--", urlsplit(url).path.strip("/").removeprefix("spaces/"))
     return f"{path[-80:].lstrip('.-')}-{hashlib.sha256(url.encode()).hexdigest()[:10]}.git"
-
-
-def _entry(line: bytes) -> Entry:
-    """One line of `ls-tree --long -z`: mode, type, object, size (or `-`), tab, path."""
-    about, _, path = line.partition(b"\t")
-    mode, _, sha, size = about.split()
-    return Entry(
-        path=path.decode(errors="surrogateescape"),
-        mode=int(mode, 8),
-        blob=sha.decode(),
-        size=0 if size == b"-" else int(size),
-    )

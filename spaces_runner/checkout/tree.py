@@ -11,6 +11,9 @@ from spaces_runner.types import Finding, Severity
 
 GITLINK = 0o160000  # git's mode of a submodule
 _MOST_HOPS = 40  # as many links as Linux follows in one path
+_DEEPEST = 100  # folders in each other: what walks or removes a tree may go down a step of its own for each
+_LONGEST = 1024  # bytes of a path; Linux takes 4,096 with what stands before it
+_MOST_STEPS = 500  # in one path, those of the links it passes included
 _SHOWN = 10
 
 
@@ -71,13 +74,17 @@ def plan(entries: Sequence[Entry], target_of: Callable[[Entry], str]) -> Layout:
 
 def refuse_unsafe_names(entries: Iterable[Entry]) -> None:
     """Raises UnsafeTree for names that leave the tree, pose as a repository, or hide what they are."""
-    bad = [entry.path for entry in entries if any(map(_is_unsafe, entry.path.split("/")))]
+    bad = [entry.path for entry in entries if _is_endless(entry.path) or any(map(_is_unsafe, entry.path.split("/")))]
     if bad:
         raise UnsafeTree(
             f"It holds {len(bad)} file name(s) that no honest repository has.",
             hint="Do not run it: such names are made to write where they should not.",
-            lines=tuple(ascii(path) for path in bad[:_SHOWN]),
+            lines=tuple(ascii(path[:_LONGEST]) for path in bad[:_SHOWN]),
         )
+
+
+def _is_endless(path: str) -> bool:
+    return path.count("/") > _DEEPEST or len(path.encode()) > _LONGEST
 
 
 def _is_unsafe(name: str) -> bool:
@@ -95,10 +102,13 @@ def _stays_inside(path: str, targets: Mapping[str, str]) -> bool:
     """Whether following the link `path` never leaves the tree. `targets` are all links of the tree."""
     place: list[str] = path.split("/")[:-1]
     pending = _parts(targets[path])
-    hops = 1
+    hops, steps = 1, 0
     if pending is None:
         return False
     while pending:
+        steps += 1
+        if steps + len(pending) > _MOST_STEPS:
+            return False
         part = pending.pop(0)
         if part == "..":
             if not place:
