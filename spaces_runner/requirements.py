@@ -25,14 +25,17 @@ MAX_DEPTH = 8  # of `-r` in `-r`
 MAX_LINES = 10_000  # with all includes: a file that includes another twice doubles what is read at each level
 HUB_ROOTS = ("/home/user/app/", "/app/")  # where the Hub lays out a Space's files
 
-_INDEX_OPTIONS = ("--index-url", "--extra-index-url", "--find-links", "--no-index")
+_PLACES = ("--index-url", "--extra-index-url", "--find-links")
+_INDEX_OPTIONS = (*_PLACES, "--no-index")
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
-_WITH_VALUE = {*_INDEX_OPTIONS[:3], "--requirement", "--constraint", "--editable", "--no-binary", "--only-binary"}
+_WITH_VALUE = {*_PLACES, "--requirement", "--constraint", "--editable", "--no-binary", "--only-binary"}
 _KEPT = {*_INDEX_OPTIONS, "--no-binary", "--only-binary"}  # what a resolver is told; the rest is dropped
 _IGNORED_VALUE = {"--trusted-host", "--use-feature", "--progress-bar", "--retries", "--timeout", "--cache-dir"}
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _HASH = re.compile(r"\s--hash[= ]\s*(\S+)")
 _URL = re.compile(r"^(?:(?:git|hg|svn|bzr)\+[a-z]+|https?|file|ftp)://?", re.IGNORECASE)
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_LOCAL = re.compile(r"(?:git|hg|svn|bzr)\+(?!(?:https?|ssh|git|svn)://)", re.IGNORECASE)
 _EGG = re.compile(r"[#&]egg=([A-Za-z0-9._-]+)")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz|tar\.bz2)(?:#.*)?$", re.IGNORECASE)
@@ -182,8 +185,9 @@ class _Reading:
             self.note("option-ignored", Severity.INFO, f"{origin} has {name}, which is not used here.")
 
     def index(self, name: str, value: str, origin: str, folder: Path) -> None:
-        if name == "--find-links" and not _URL.match(value):
-            value = f"./{self.relative(value, origin, folder)}"
+        if name in _PLACES and not _WEB.match(value):  # a resolver takes a directory for each, of the owner's too
+            path = unquote(urlsplit(value).path) if value.lower().startswith("file:") else value
+            value = f"./{self.relative(path, origin, folder)}"
         self.options.append(f"{name} {value}".rstrip())
         if name in _INDEX_OPTIONS:
             self.note(
@@ -219,6 +223,8 @@ class _Reading:
 
     def link(self, line: str, *, origin: str) -> Entry:
         url = line.partition(";")[0].partition(" ")[0]
+        if _LOCAL.match(url):
+            raise BadRequirements(f"{origin} names a repository that is not on the network.", hint=_HINT)
         if url.lower().startswith("file:"):
             path = self.relative(unquote(urlsplit(url).path), origin, self.root)
             return Entry(line=f"./{path}", origin=origin, name=_wheel_name(path), path=path)

@@ -93,6 +93,11 @@ ESCAPES = {
     "bare file URL": "file://{secret}",
     "path that climbs": "../secret.txt",
     "find links outside": "--find-links {folder}",
+    "page of wheels at an address": "--find-links file://{folder}",
+    "index of files": "--index-url file://{folder}",
+    "further index in a folder": "--extra-index-url {folder}",
+    "repository of files": "git+file://{folder}",
+    "named repository of files": "x @ git+file://{folder}",
     "missing include": "-r nowhere.txt",
 }
 
