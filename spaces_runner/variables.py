@@ -1,6 +1,7 @@
 """Environment variables: what an owner may set, as docs/reference/settings.md tells it, and names inside of a Space.
 
-Who reads them: `settings.read_settings`, the page's and the core's `__main__`, and `spawn`, which passes some on.
+Who reads them: `settings.read_settings`, the `__main__` of the page, the core and notebooks, and `spawn`, which passes
+some on.
 """
 
 from __future__ import annotations
@@ -92,6 +93,16 @@ OWN = (
     Variable(
         names=("SPACES_RUNNER_CORE_TOKEN",),
         meaning="For a core started by hand, and for a page with `--core`: the token of that core.",
+    ),
+    Variable(
+        names=("SPACES_RUNNER_NOTEBOOK_ROOT",),
+        meaning="For a notebook: the directory in which `storage`, `notebooks` and `kaggle/working` are looked for.",
+        default="`/`",
+    ),
+    Variable(
+        names=("SPACES_RUNNER_NOTEBOOK_LISTEN",),
+        meaning="For a notebook on Gradient: the address and port that Gradient's own link leads to.",
+        default="`0.0.0.0:6006`",
     ),
 )
 

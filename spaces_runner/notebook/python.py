@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 NEEDED = (3, 11)
 WANTED = ">=3.11,<3.14"  # what the pins of requirements.txt are for
@@ -25,7 +25,8 @@ OF_PIP = (
     ("SSL_CERT_FILE", "PIP_CERT", ""),
 )
 
-Say = Callable[[str], None]
+if TYPE_CHECKING:  # Python 3.8 knows no types of this kind while it runs
+    Say = Callable[[str], None]
 
 
 class SetupFailed(RuntimeError):
