@@ -16,11 +16,14 @@ from types import FrameType
 from typing import Any
 
 from spaces_runner import core
+from spaces_runner.core.service import REF
 from spaces_runner.errors import RunnerError
 from spaces_runner.format import error_lines
 from spaces_runner.notebook import rooms
 from spaces_runner.notebook.host import GB, Host, detect
+from spaces_runner.notebook.resume import resume
 from spaces_runner.notebook.session import Order, Session
+from spaces_runner.notebook.snapshot import Snapshot
 from spaces_runner.notebook.tell import Tell
 from spaces_runner.settings import Settings, read_settings
 
@@ -32,7 +35,6 @@ class Work:
     asked: Mapping[str, Any]
     host: Host
     settings: Settings
-    environ: Mapping[str, str]
     tell: Tell
 
 
@@ -44,8 +46,10 @@ def main() -> int:
     threading.Thread(target=_end_with_the_kernel, name="kernel", daemon=True).start()
     try:
         settings, host = read_settings(os.environ), detect(os.environ)
+        if host.platform:  # the core's models lie where they may be kept, unless the owner says where
+            os.environ.setdefault("HF_HUB_CACHE", str(rooms.chat_models(settings)))
         verb = VERBS[asked.pop("verb")]
-        verb(Work(asked=asked, host=host, settings=settings, environ=_environ(host, settings), tell=tell))
+        verb(Work(asked=asked, host=host, settings=settings, tell=tell))
     except RunnerError as error:
         tell.failed(error_lines(error.info))
         return 1
@@ -66,8 +70,10 @@ def start_core(work: Work) -> None:
     storage_gb = work.asked["storage_gb"]
     for line in rooms.arrange(work.host, work.settings, storage_gb and round(storage_gb * GB)):
         work.tell.line(line)
+    if kept := rooms.snapshot(work.host):  # before there is a new state
+        resume(Snapshot(kept=kept, settings=work.settings), REF, work.settings, work.tell.line)
     command = core.Command(
-        python=sys.executable, root=core.own_checkout(), environ=work.environ, preset=work.asked["preset"]
+        python=sys.executable, root=core.own_checkout(), environ=os.environ, preset=work.asked["preset"]
     )
     found = core.status(work.settings)
     if found is None or not found.stage.active:
@@ -81,12 +87,6 @@ def stop_core(work: Work) -> None:
 
 
 VERBS: Mapping[str, Callable[[Work], None]] = {"space": space, "core": start_core, "stop-core": stop_core}
-
-
-def _environ(host: Host, settings: Settings) -> Mapping[str, str]:
-    """Of the core: on a platform its models lie where they may be kept, unless the owner says where."""
-    kept = {"HF_HUB_CACHE": str(rooms.chat_models(settings))} if host.platform else {}
-    return {**kept, **os.environ}
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

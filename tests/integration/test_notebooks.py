@@ -163,17 +163,19 @@ def test_what_ran_goes_on_with_the_next_machine(machine: Machine, package_cache:
     other = replace(machine, settings=ours)
     kept.write_bytes(snapshot)
     try:
-        wanted = {"SPACE": "./examples/phrase-chat/none", "SHARE": False}
-        with running("run_any_space", other.environ(PAPERSPACE_FQDN=FQDN), wanted) as cell:
-            cell.ended(PATIENCE_S)
-            assert "there is no directory" in cell.failure.lower(), cell.failure
-        with running("run_any_space", other.environ(PAPERSPACE_FQDN=FQDN), {**wanted, "SPACE": SPACE}) as cell:
-            shown = cell.until("On this machine")
+        environ = other.environ(PAPERSPACE_FQDN=FQDN)
+        with running("run_any_space", environ, {"SPACE": "./docs", "SHARE": False}) as cell:
+            shown = cell.ended(PATIENCE_S)
             assert "are known (1)" in shown
-            assert other.status.id == before.id
-            assert answers(other.status.local_url)
+            assert "hello-interface ran there, and is being started again." in shown
+            assert "NO_APP_FILE" in cell.failure, "what this cell asks for is another matter"
+        resumed = next(space for space in spaces_runner.spaces(settings=ours) if space.id == before.id)
+        assert answers(resumed.wait(PATIENCE_S).url)
+        with running("run_any_space", environ, {"SPACE": SPACE, "SHARE": False}) as cell:
+            assert "runs already" in cell.until("On this machine")
             cell.interrupt()
             assert "is stopped" in cell.ended()
+        assert resumed.stage is Stage.STOPPED
     finally:
         for space in spaces_runner.spaces(settings=ours):
             space.remove()
