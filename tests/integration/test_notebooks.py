@@ -18,6 +18,7 @@ import pytest
 
 import spaces_runner
 from spaces_runner import core
+from spaces_runner.notebook.snapshot import Snapshot
 from spaces_runner.settings import Settings
 from spaces_runner.types import SpaceStatus, Stage
 from tests.support.cli import environ_of
@@ -27,6 +28,7 @@ from tests.support.share import Share
 from tests.support.shims import files_with
 
 __all__ = ["old_kernel"]
+ROOT = Path(__file__).parents[2]
 FQDN = "n1abc2def.clg07azjl.paperspacegradient.com"
 NATIVE = f"https://tensorboard-{FQDN}"
 SPACE = "./examples/hello-interface"
@@ -146,22 +148,15 @@ def test_on_gradient_with_an_old_python(machine: Machine, old_kernel: str) -> No
 
 def test_what_ran_goes_on_with_the_next_machine(machine: Machine, package_cache: Path) -> None:
     """The disk of the first machine is lost while its Space runs. The next one has what Gradient kept."""
-    environ = machine.environ(PAPERSPACE_FQDN=FQDN)
-    with running("run_any_space", environ, {"SPACE": SPACE, "SHARE": False}) as first:
-        first.until("On this machine")
-        kept = machine.root / "notebooks/.spaces-runner/state.db"
-        until(lambda: kept.is_file() and b"RUNNING" in kept.read_bytes())
-        first.kill()
-    until(lambda: not machine.helpers)
-    before = machine.status
-    snapshot = kept.read_bytes()
-    spaces_runner.spaces(settings=machine.settings)[0].stop()
+    kept = machine.root / "notebooks/.spaces-runner/state.db"
+    space = spaces_runner.run(ROOT / SPACE, wait=False, share=False, settings=machine.settings)
+    Snapshot(kept=kept, settings=machine.settings).save()
+    known = space.stop().id
 
     home = open_directory("sr-home-")
     fresh = make_settings(home, package_cache)
     ours = replace(machine.settings, home=fresh.home, stop_grace_s=2.0)
     other = replace(machine, settings=ours)
-    kept.write_bytes(snapshot)
     try:
         environ = other.environ(PAPERSPACE_FQDN=FQDN)
         with running("run_any_space", environ, {"SPACE": "./docs", "SHARE": False}) as cell:
@@ -169,7 +164,7 @@ def test_what_ran_goes_on_with_the_next_machine(machine: Machine, package_cache:
             assert "are known (1)" in shown
             assert "hello-interface ran there, and is being started again." in shown
             assert "NO_APP_FILE" in cell.failure, "what this cell asks for is another matter"
-        resumed = next(space for space in spaces_runner.spaces(settings=ours) if space.id == before.id)
+        resumed = next(one for one in spaces_runner.spaces(settings=ours) if one.id == known)
         assert answers(resumed.wait(PATIENCE_S).url)
         with running("run_any_space", environ, {"SPACE": SPACE, "SHARE": False}) as cell:
             assert "runs already" in cell.until("On this machine")
@@ -222,7 +217,6 @@ def test_the_kernels_side_loads_in_the_oldest_python() -> None:
     found = sorted(Path(os.environ.get("PYENV_ROOT", "/nonexistent")).glob("versions/3.8.*/bin/python"))
     if not found:
         pytest.skip("there is no Python 3.8: pyenv would have it")
-    root = Path(__file__).parents[2]
     command = [found[0], "-c", "from spaces_runner.notebook import cells; print(cells.ROOT)"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
-    assert re.fullmatch(rf"{re.escape(str(root))}\n", done.stdout), done.stderr
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert re.fullmatch(rf"{re.escape(str(ROOT))}\n", done.stdout), done.stderr
