@@ -37,7 +37,7 @@ def badges(notebook: str, repository: str) -> str:
 
 
 def in_text(text: str, repository: str, notebook: str = "") -> str:
-    """Markdown with its badges between `<!-- badges NOTEBOOK -->` and `<!-- /badges -->`. `notebook`: if none is named."""
+    """Markdown with its badges between `<!-- badges NOTEBOOK -->` and `<!-- /badges -->`. `notebook`: where none is."""
 
     def place(match: re.Match[str]) -> str:
         made = badges(match[1] or notebook, repository)

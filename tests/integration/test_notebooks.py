@@ -217,6 +217,6 @@ def test_the_kernels_side_loads_in_the_oldest_python() -> None:
     found = sorted(Path(os.environ.get("PYENV_ROOT", "/nonexistent")).glob("versions/3.8.*/bin/python"))
     if not found:
         pytest.skip("there is no Python 3.8: pyenv would have it")
-    command = [found[0], "-c", "from spaces_runner.notebook import cells; print(cells.ROOT)"]
+    command = [str(found[0]), "-c", "from spaces_runner.notebook import cells; print(cells.ROOT)"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert re.fullmatch(rf"{re.escape(str(ROOT))}\n", done.stdout), done.stderr

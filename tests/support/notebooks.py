@@ -112,8 +112,8 @@ def old_kernel() -> str:
     python = target / "bin" / "python"
     with FileLock(f"{target}.lock"):
         if not (target / "made").exists():
-            subprocess.run([found[0], "-m", "venv", "--clear", target], check=True, timeout=120)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "ipykernel"]
+            subprocess.run([str(found[0]), "-m", "venv", "--clear", str(target)], check=True, timeout=120)
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "ipykernel"]
             subprocess.run(pip, check=True, timeout=300)
             (target / "made").touch()
     return str(python)

@@ -40,9 +40,15 @@ def opened(port: int | None) -> Iterator[tuple[Forward, int]]:
 
 def ask(port: int, body: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        threading.Thread(target=lambda: (connection.sendall(body), connection.shutdown(socket.SHUT_WR))).start()
+        threading.Thread(target=_say, args=(connection, body)).start()
         with connection.makefile("rb") as file:
             return file.read()
+
+
+def _say(connection: socket.socket, body: bytes) -> None:
+    """In a thread: both directions are full before all is said."""
+    connection.sendall(body)
+    connection.shutdown(socket.SHUT_WR)
 
 
 def test_a_megabyte_there_and_back(echo: int) -> None:
