@@ -85,20 +85,25 @@ def stop_core(environ: Mapping[str, str]) -> None:
 
 def secret(name: str, environ: Mapping[str, str]) -> str:
     """Its value in the kernel's environment, where Gradient puts it, or in Kaggle's keeping. Raises Failed."""
-    value = environ.get(name, "")
-    if not value and "KAGGLE_KERNEL_RUN_TYPE" in environ:
-        from kaggle_secrets import BackendError, UserSecretsClient
+    if value := environ.get(name, ""):
+        return value
+    if "KAGGLE_KERNEL_RUN_TYPE" in environ:
+        return _of_kaggle(name)
+    raise Failed(
+        f"There is no secret {name}.\nhint: Add it to the platform's secrets, or to the environment of this kernel."
+    )
 
-        try:
-            value = UserSecretsClient().get_secret(name)
-        except BackendError:
-            value = ""
-    if not value:
+
+def _of_kaggle(name: str) -> str:
+    """Kaggle's image has the package: https://github.com/Kaggle/docker-python/blob/main/patches/kaggle_secrets.py."""
+    from kaggle_secrets import BackendError, CredentialError, UserSecretsClient
+
+    try:
+        return str(UserSecretsClient().get_secret(name))
+    except (BackendError, CredentialError, ConnectionError) as error:
         raise Failed(
-            f"There is no secret {name}.\n"
-            "hint: Add it to the platform's secrets and start the machine anew; on Kaggle attach it to this notebook."
-        )
-    return str(value)
+            f"Kaggle does not hand out the secret {name}: {error}\nhint: Attach it to this notebook, under Add-ons."
+        ) from None
 
 
 def say(text: str) -> None:
