@@ -45,7 +45,8 @@ def arrange(host: Host, settings: Settings, storage_bytes: int | None, free: Fre
     if host.shared is None:
         return ()
     try:
-        room = min(storage_bytes or host.storage_bytes, (free or _free)(host.shared))
+        allowed = host.storage_bytes if storage_bytes is None else storage_bytes
+        room = min(allowed, (free or _free)(host.shared))
         led = [cache for cache in caches(settings) if cache.wants_bytes <= room and _lead(cache, host.shared)]
     except OSError as error:
         return (f"Nothing can be kept in {host.shared}: {error.strerror}. Caches end with this machine.",)

@@ -40,6 +40,7 @@ def kept(settings: Settings) -> set[str]:
         (200 * GB, 1000 * GB, {"pythons", "packages", "models"}),
         (200 * GB, 15 * GB, {"pythons", "packages"}),
         (200 * GB, 0, set()),
+        (0, 1000 * GB, set()),
     ],
 )
 def test_what_has_room_is_kept(home: Settings, host: Host, storage: int | None, free: int, names: set[str]) -> None:
