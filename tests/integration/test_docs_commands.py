@@ -198,7 +198,7 @@ def _check_rows(said: dict[str, Any], text: str, place: Path) -> None:
 LINKS = tuple(
     (page, target)
     for page in PAGES
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?:|#|mailto:|data:)([^)\s]+)\)", page.read_text(encoding="utf-8"))
 )
 
 
