@@ -100,8 +100,10 @@ class Attempt:
         if self._app is None:
             self._links.close()
             return None
-        ended, self._app = self._app, None
-        if left := ended.end(grace_s):
+        ended = self._app
+        left = ended.end(grace_s)
+        self._app = None  # now: where ending it failed, the run has not ended, and whoever sweeps is to find it
+        if left:
             self._journal.found(verdict.survivors(tuple(member.pid for member in left)))
         if ended.container is not None and not ended.removed:
             self._journal.found(verdict.container_left(ended.container.name))

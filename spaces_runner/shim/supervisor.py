@@ -17,6 +17,7 @@ import shutil
 import time
 import traceback
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 from spaces_runner import secrets
@@ -118,7 +119,7 @@ class Supervisor:
             self._journal.found(verdict.crashed(how, pause, lines))
             self._journal.starting(restarts + 1)
             self._inbox.sleep(pause)
-            self._journal.patiently(lambda: self._tell_next_life(restarts + 1))  # noqa: B023  # it is over when this returns
+            self._journal.patiently(partial(self._tell_next_life, restarts + 1))
         raise AssertionError("count() has no end")
 
     def _tell_next_life(self, restarts: int) -> None:

@@ -21,14 +21,3 @@ def loop(world: World) -> None:
     assert status.error.lines
     world.publish()
     world.is_started_again(space_id)
-
-
-def at_once(world: World) -> None:
-    """It never served: no other life would."""
-    world.publish(programs.TELLING + f"import os\n{world.random.choice(WAYS)}\n")
-    space_id = world.start()
-    status = world.until(space_id, Stage.RUNTIME_ERROR, Stage.RUNTIME_ERROR).status
-    assert status.error is not None
-    assert status.restarts == 0
-    world.publish()
-    world.is_started_again(space_id)

@@ -20,6 +20,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/end":
             os._exit(3)
+        if self.path == "/talk":
+            print("x" * 70, flush=True)
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -30,16 +32,21 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 """
 HONEST = TELLING + SERVING
 SLOW = TELLING + "time.sleep(1.5)\n" + SERVING
-# Deaf to TERM, with children in sessions of their own that left both their parents, one of them without the run's mark.
-NASTY = (
-    TELLING
-    + textwrap.dedent("""
+# How a child leaves its parents: it is nobody's any more, in a session of its own, and deaf to TERM.
+AWAY = textwrap.dedent("""
     import signal, subprocess
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     def away(body, **options):
         code = "import os, signal, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
         code += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + body
         subprocess.run([sys.executable, "-S", "-c", code], **options)
+    """)
+WITH_A_DAEMON = TELLING + AWAY + "away('time.sleep(300)')\n" + SERVING
+# Deaf itself, with daemons, one of them without the run's mark, and one that prints all the time.
+NASTY = (
+    TELLING
+    + AWAY
+    + textwrap.dedent("""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     away("time.sleep(300)")
     away("time.sleep(300)", env={})
     away("while True: os.write(1, b'spew ' * 13000 + b'\\\\n')")
@@ -48,7 +55,7 @@ NASTY = (
 )
 # Takes memory until somebody stops it.
 GREEDY = TELLING + "held = []\nwhile True:\n    held.append(bytearray(4_000_000)); time.sleep(0.005)\n"
-# Takes memory once it is asked to: on its first life alone, so that a restart heals it.
+# As torch says it, without torch.
 CUDA = TELLING + textwrap.dedent("""
     class OutOfMemoryError(RuntimeError):
         pass

@@ -13,6 +13,7 @@ from pathlib import Path
 from spaces_runner import looking
 from spaces_runner.store import opened
 from spaces_runner.types import RefKind, RunOptions, SpaceRef, Stage
+from tests.faults import invariants, programs
 from tests.faults.kills import killed
 from tests.faults.world import World, get, wait
 
@@ -54,20 +55,21 @@ def shift(world: World, jump_s: float) -> None:
 
 
 def descriptors(world: World) -> None:
-    """The shim has none left when its app ends. Whatever becomes of the Space, it is told."""
-    space_id = world.launch()
+    """The shim has none left when its app ends, which has a daemon. Whatever becomes of the Space, it is told."""
+    space_id = world.launch(programs.WITH_A_DAEMON)
     before = world.run(space_id)
     assert before.shim is not None
     used = len(list(Path(f"/proc/{before.shim.pid}/fd").iterdir()))
     _, most = resource.prlimit(before.shim.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(before.shim.pid, resource.RLIMIT_NOFILE, (used + world.random.randrange(3), most))
+    resource.prlimit(before.shim.pid, resource.RLIMIT_NOFILE, (world.random.randrange(3, used + 2), most))
     killed(before.app)
     wait(lambda: world.look(space_id) is not Stage.RUNNING, "its end is not told", 5)
+    time.sleep(1.5)  # it may be started again, or end
     if before.shim.alive:
         resource.prlimit(before.shim.pid, resource.RLIMIT_NOFILE, (most, most))
-    time.sleep(1.5)
     if not world.look(space_id).active:
         assert world.run(space_id).status.error is not None
+        invariants.nothing_held(world)
     world.is_started_again(space_id)
 
 
