@@ -23,6 +23,7 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from spaces_runner.checkout import room
 from spaces_runner.errors import AccessDenied, CheckoutError, NetworkFailed, RevisionNotFound, SpaceNotFound, UnsafeTree
 from spaces_runner.settings import Settings
 
@@ -332,6 +333,7 @@ def _unreachable(origin: Origin, has_token: bool, lines: tuple[str, ...]) -> Che
 _Meaning = Callable[[Origin, bool, tuple[str, ...]], CheckoutError]
 # In this order: a line about a status code stands beside general ones about a connection.
 _MEANINGS: tuple[tuple[str, _Meaning], ...] = (
+    (room.FULL, lambda origin, has_token, lines: room.full(lines)),
     (r"returned error: 429|Too Many Requests", _too_many),
     (r"could not read (Username|Password)|Authentication (failed|required)|returned error: 40[13]", _denied),
     (r"repository .* not found|Repository not found|returned error: 404", _missing),

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from spaces_runner.checkout import room
 from spaces_runner.checkout.mirror import Mirror
 from spaces_runner.checkout.patience import Patience
 from spaces_runner.checkout.tree import Entry
-from spaces_runner.errors import LfsFailed
+from spaces_runner.errors import CheckoutError, LfsFailed
 
 POINTER_BYTES = 1024  # the format's own limit
 VERIFIED = 0o444
@@ -167,8 +168,10 @@ def _stalled(after_s: float) -> LfsFailed:
     )
 
 
-def _failure(left: dict[str, Pointer], wanted: Sequence[Pointer], lines: tuple[str, ...]) -> LfsFailed:
+def _failure(left: dict[str, Pointer], wanted: Sequence[Pointer], lines: tuple[str, ...]) -> CheckoutError:
     text = "\n".join(lines)
+    if re.search(room.FULL, text, re.IGNORECASE):
+        return room.full(lines)
     if "is not a git command" in text:
         hint = "Type: sudo apt-get install git-lfs"
         return LfsFailed("This Space has large files, and git-lfs, which fetches them, is not installed.", hint=hint)

@@ -18,6 +18,9 @@ from spaces_runner.checkout.layout import share_blocks
 from spaces_runner.errors import DiskTooSmall
 from spaces_runner.settings import Settings
 
+FULL = r"No space left on device|Disk quota exceeded"  # as git and git-lfs say it, in lower case, too
+_HINT = "Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
@@ -73,10 +76,15 @@ def _require(needed: int, directories: Iterable[Path], settings: Settings) -> No
         raise DiskTooSmall(
             f"The Space's files need {_gigabytes(needed)} more, and {_gigabytes(free)} are free"
             f" ({_gigabytes(settings.disk_floor_bytes)} of them stay free).",
-            hint="Make room (spaces-runner prune), or move the state with SPACES_RUNNER_HOME to a larger disk.",
+            hint=_HINT,
             lines=tuple(str(directory) for directory in directories),
         )
 
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.2f} MB"
+
+
+def full(lines: tuple[str, ...]) -> DiskTooSmall:
+    """The error of a disk that became full on the way, as `lines` say."""
+    return DiskTooSmall("The disk was full before all files had arrived.", hint=_HINT, lines=lines)
