@@ -57,9 +57,13 @@ class Inbox:
 
     def pause(self, seconds: float) -> None:
         """Wait that long, leaving what comes for later: for whoever is in the middle of something. Raises StopAsked."""
+        self.heed()
+        time.sleep(seconds)
+
+    def heed(self) -> None:
+        """Raises StopAsked where a stop was asked."""
         if self._stop and not self._closed:
             raise StopAsked
-        time.sleep(seconds)
 
     def ask_stop(self) -> None:
         self._stop = True
@@ -77,8 +81,7 @@ class Inbox:
             pass
         while self._messages:
             self._messages.popleft()()
-        if self._stop and not self._closed:
-            raise StopAsked
+        self.heed()
 
     def _wake(self) -> None:
         try:

@@ -77,6 +77,7 @@ class Supervisor:
             furnish(self._dirs, self._job.user)
             outcome = source if isinstance(source, LaunchPlan) else self._build(source)
             error = self._serve(outcome) if isinstance(outcome, LaunchPlan) else outcome
+            self._inbox.heed()  # a machine that shuts down ends the build or the app before us, or at once
             self._journal.failed(error)
         except StopAsked:
             self._inbox.no_more_stops()
