@@ -186,7 +186,7 @@ class _Reading:
 
     def index(self, name: str, value: str, origin: str, folder: Path) -> None:
         if name in _PLACES and not _WEB.match(value):  # a resolver takes a directory for each, of the owner's too
-            path = unquote(urlsplit(value).path) if value.lower().startswith("file:") else value
+            path = _path_of(value, origin) if value.lower().startswith("file:") else value
             value = f"./{self.relative(path, origin, folder)}"
         self.options.append(f"{name} {value}".rstrip())
         if name in _INDEX_OPTIONS:
@@ -226,10 +226,10 @@ class _Reading:
         if _LOCAL.match(url):
             raise BadRequirements(f"{origin} names a repository that is not on the network.", hint=_HINT)
         if url.lower().startswith("file:"):
-            path = self.relative(unquote(urlsplit(url).path), origin, self.root)
+            path = self.relative(_path_of(url, origin), origin, self.root)
             return Entry(line=f"./{path}", origin=origin, name=_wheel_name(path), path=path)
         egg = _EGG.search(url)
-        name = canonicalize_name(egg.group(1)) if egg else _wheel_name(unquote(urlsplit(url).path))
+        name = canonicalize_name(egg.group(1)) if egg else _wheel_name(_path_of(url, origin))
         marker = line.partition(";")[2].strip()
         # `-e` of a remote repository: a plain install is the same code, and needs no writable clone.
         return Entry(line=line, origin=origin, name=name, url=url, marker=marker)
@@ -331,6 +331,14 @@ def _requirement(line: str, origin: str) -> Requirement:
         raise _bad(origin, line, f"is no requirement ({clean_line(reason)[:200]})") from exc
     except RecursionError:
         raise _bad(origin, line, "is no requirement") from None
+
+
+def _path_of(url: str, origin: str) -> str:
+    """The path of an address, decoded. Raises BadRequirements for one that is none."""
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError:  # brackets that hold no IPv6, a host that another alphabet disguises
+        raise _bad(origin, url, "has an address that is none") from None
 
 
 def _is_path(line: str) -> bool:

@@ -122,6 +122,10 @@ BAD = {
     "environment variable": ("--extra-index-url https://x:${HF_TOKEN}@e.org/s\n", "environment variable"),
     "option without value": ("-r\n", "without a value"),
     "binary": (b"\x01\x02\x03\xff", "no requirement"),
+    "no address": ("https://[e.org/a.whl\n", "has an address that is none"),
+    "no address of a name": ("x @ git+https://[e.org\n", "has an address that is none"),
+    "no address of an index": ("-f file://[\n", "has an address that is none"),
+    "a disguised host": ("https://\u2100.com/x.whl\n", "has an address that is none"),
     "deep brackets": ("a" + "[" * 5000, "no requirement"),
 }
 
