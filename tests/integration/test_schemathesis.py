@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 
@@ -40,7 +41,8 @@ def schema() -> Iterator[BaseSchema]:
 
 
 def test_no_route_is_left_out(schema: BaseSchema) -> None:
-    assert sorted(found.ok().label for found in schema.get_all_operations()) == sorted(ROUTES)
+    found = [one.ok().label for one in schema.get_all_operations() if isinstance(one, Ok)]
+    assert sorted(found) == sorted(ROUTES)
 
 
 @pytest.mark.parametrize(("route", "mode"), CASES, ids=[f"{route} {mode.value}" for route, mode in CASES])
