@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ class Machine(RuleBasedStateMachine):
             return
         self.known[name] = known = Known(run_id=admission.run_id)
         known.shim = subprocess.Popen(["sleep", "300"])
-        known.journal = Journal(self.store, known.run_id)
+        known.journal = Journal(self.store, known.run_id, time.sleep)
         shim = identify(known.shim.pid)
         assert shim is not None
         assert known.journal.register(shim)
