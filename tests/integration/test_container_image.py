@@ -109,7 +109,8 @@ def image(engine: Podman, mounts: list[str], package_cache: Path) -> Iterator[st
     )
     assert done.returncode == 0, done.stderr[-3000:]
     yield IMAGE
-    engine.ask("rm", "--all", "--force", "--time", "0", "--volumes")
+    ending = (*engine.command, "rm", "--all", "--force", "--time", "0", "--volumes")
+    subprocess.run(ending, capture_output=True, check=True, timeout=BUILD_S)
 
 
 def _make_base(engine: Podman, environ: Mapping[str, str]) -> None:
