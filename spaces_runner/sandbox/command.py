@@ -18,8 +18,9 @@ OOM_SCORE = 800  # when memory runs out, a Space goes before its owner's other p
 class Limits:
     """What one Space may have at most."""
 
+    # Each less where the machine allows less.
     processes: int = 8192  # threads count; only where the Space is a user of its own
-    files: int = 65536  # open at once by one process; less where the machine allows less
+    files: int = 65536  # open at once by one process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,8 @@ def program(name: str, user: User | None, fence: Fence | None, limits: Limits) -
     """A program of this folder that puts itself under these orders."""
     orders = Orders(
         uid=user.uid if user else None,
-        processes=limits.processes if user else None,
-        files=_file_limit(limits),
+        processes=_allowed(resource.RLIMIT_NPROC, limits.processes) if user else None,
+        files=_allowed(resource.RLIMIT_NOFILE, limits.files),
         enclosed=fence is not None and fence.enclosed,
         filtered=fence is not None and fence.filtered,
         read=fence.read if fence else (),
@@ -66,9 +67,10 @@ def make_killable(pid: int) -> None:
         return
 
 
-def _file_limit(limits: Limits) -> int:
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return limits.files if allowed == resource.RLIM_INFINITY else min(limits.files, allowed)
+def _allowed(which: int, wanted: int) -> int:
+    """As much as is wanted, or the most that this process may have: not every root can raise that."""
+    most = resource.getrlimit(which)[1]
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
 def _libraries() -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from spaces_runner import core
 from spaces_runner.core import keys
 from spaces_runner.settings import Settings
 from tests.integration.test_routes import Route, concrete, guests, routes
@@ -33,6 +34,7 @@ OUTSIDE = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "se
 def server(shared_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     with serving(shared_settings, tmp_path_factory.mktemp("battery")) as started:
         yield started
+    core.stop(shared_settings)  # a page that was asked for has woken it
 
 
 @pytest.fixture
