@@ -39,8 +39,12 @@ class Desk:
     def public_link(self) -> LinkState:
         return self.link.state if self.link else LinkState()
 
+    def known_sandbox(self) -> Sandbox | None:
+        """What keeps Spaces in; None before anybody tried."""
+        return choice.known(self.settings)
+
     def sandbox(self) -> Sandbox:
-        """What keeps Spaces in. Found out once, which takes a second or two."""
+        """What keeps Spaces in. It is tried once, which takes a second or two."""
         return choice.chosen(self.settings)
 
     def spaces(self) -> tuple[SpaceStatus, ...]:

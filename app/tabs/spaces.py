@@ -38,6 +38,7 @@ from spaces_runner.errors import RunnerError
 from spaces_runner.types import Event, Inspection, SpaceStatus
 
 TICK_S = 1.0
+SETTLED_S = 3.0
 INSPECT_EVERY_S = 0.3
 RECENT = 6
 # A click on a button inside the cards reaches `act` with what the button stands for.
@@ -154,7 +155,7 @@ class Wiring:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         looks, at_once = [panel.chosen, panel.previewed, panel.shown], partial(self.refresh, fresh=True)
         page.load(self.arrive, None, [form.offers, *panel.live], **quiet)
-        page.load(lambda: sandbox_view.render(self.desk.sandbox()), None, panel.sandbox, **quiet)
+        page.load(self.sandbox, None, panel.sandbox, concurrency_limit=None, **quiet)
         gr.Timer(TICK_S).tick(self.refresh, looks, panel.live, queue=False, **quiet)
         form.offers.click(lambda sample: sample[0], form.offers, form.text, queue=False, **quiet)
         plan = [panel.notice, panel.card, panel.plan_patch, panel.plan_diff, form.options.secret_name]
@@ -176,6 +177,14 @@ class Wiring:
         """A page was opened or loaded again: the Space of its address, or what is at work, is shown."""
         chosen = request.query_params.get("space")
         return (self.offers(), *self.refresh(chosen, None, {}, fresh=True))
+
+    async def sandbox(self) -> str:
+        """The badge. Where it has to be tried what keeps Spaces in, that waits until the page stands."""
+        found = await asyncio.to_thread(self.desk.known_sandbox)
+        if found is None:
+            await asyncio.sleep(SETTLED_S)
+            found = await asyncio.to_thread(self.desk.sandbox)
+        return sandbox_view.render(found)
 
     def offers(self) -> gr.Dataset:
         """The examples, and what was launched lately."""

@@ -58,6 +58,11 @@ def chosen(settings: Settings) -> Sandbox:
     return found
 
 
+def known(settings: Settings) -> Sandbox | None:
+    """What was found out since the boot; None before that. Tries nothing."""
+    return _kept(settings.home_dir / "sandbox.json", _state())
+
+
 def made_of(found: Sandbox) -> str:
     """What keeps Spaces in, in words."""
     has = (("a user of its own", os.geteuid() == 0), ("Landlock", found.enclosed), ("seccomp", found.filtered))
