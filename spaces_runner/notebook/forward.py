@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 CHUNK = 65536
+LAST_S = 0.05  # for whom asyncio just let in: a server that is closed sooner would forget, and never hang up on them
 
 
 class Forward:
@@ -37,6 +38,8 @@ class Forward:
     async def _until_done(self) -> None:
         server = await asyncio.start_server(self._visit, sock=self._listener)
         await self._done.wait()
+        self._loop.remove_reader(self._listener)  # nobody is let in any more
+        await asyncio.sleep(LAST_S)
         server.close()
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
